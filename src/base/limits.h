@@ -1,0 +1,46 @@
+#ifndef NBH_BASE_LIMITS_H
+#define NBH_BASE_LIMITS_H
+
+/* Every queue and buffer that somebody else can fill ends here. One line each, reason beside it. */
+
+#define NBH_GRPC_MESSAGE_MAX_BYTES (16 * 1024 * 1024) /* what official clients accept: netbird-wire.md 2.1 */
+#define NBH_GRPC_HEADERS_MAX_BYTES (16 * 1024)        /* per response; official ones stay below 1 KiB */
+#define NBH_GRPC_OUTPUT_MAX_BYTES (1024 * 1024)       /* unsent bytes per client connection, then calls fail */
+#define NBH_GRPC_CALLS_MAX 1024                       /* per channel: bursts of Sends for hundreds of peers */
+#define NBH_H2SRV_MESSAGE_MAX_BYTES (1024 * 1024)     /* requests are < 8 KiB in practice: netbird-hub.md 1.2 */
+#define NBH_H2SRV_STREAMS_MAX 250                     /* as the official main port announces */
+#define NBH_H2SRV_HEADERS_MAX_BYTES (16 * 1024)
+#define NBH_H2SRV_OUTPUT_MAX_BYTES (32 * 1024 * 1024) /* one largest map and its successor */
+#define NBH_SIGNAL_BODY_MAX_BYTES (64 * 1024)         /* offers are < 1 KiB */
+#define NBH_SIGNAL_SENDS_MAX 512                      /* unary Sends in flight; later ones wait in line */
+#define NBH_SIGNAL_QUEUE_MAX 4096                     /* Sends waiting; then the oldest is dropped */
+#define NBH_HUB_SIGNAL_QUEUE_MAX 1024                 /* messages waiting for one slow ConnectStream */
+#define NBH_HUB_CONNECTIONS_MAX 4096                  /* TCP connections of the hub */
+#define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
+#define NBH_PREFIXES_PER_PEER_MAX 512
+#define NBH_PREFIXES_TOTAL_MAX 65536                  /* bounds the arena of netbird-wg */
+#define NBH_PEERSFILE_MAX_BYTES (8 * 1024 * 1024)     /* follows from the two above; checked by fstat */
+#define NBH_DEVICEFILE_MAX_BYTES (64 * 1024)
+#define NBH_CONFIGFILE_MAX_BYTES (256 * 1024)
+#define NBH_STATUSFILE_MAX_BYTES (16 * 1024 * 1024)
+#define NBH_KEYFILE_MAX_BYTES 128
+#define NBH_SETUPKEYFILE_MAX_BYTES 1024
+#define NBH_JSON_DEPTH_MAX 6                          /* the schemas need 4 */
+#define NBH_DEVICE_ADDRESSES_MAX 16
+#define NBH_CANDIDATES_PER_PEER_MAX 25                /* libnice's own limit */
+#define NBH_CANDIDATE_TEXT_MAX_BYTES 512
+#define NBH_HOST_ADDRESSES_MAX 64                     /* candidates of our own; libnice caps at 64, too */
+#define NBH_ICE_CHECKING_MAX 50                       /* agents checking at once; the rest wait in QUEUED */
+#define NBH_ICE_SESSIONS_MAX 8192                     /* as many ports as the adaptor has */
+#define NBH_ICE_TXIDS_MAX 65536                       /* remembered STUN transactions per direction */
+#define NBH_ICE_MESSAGE_MAX_BYTES 4096                /* one datagram on ice.sock */
+#define NBH_ICE_UFRAG_MAX 64
+#define NBH_ICE_PWD_MAX 256                           /* RFC 8445 5.3: at most 256 characters */
+#define NBH_STUN_SERVERS_MAX 16
+#define NBH_PUBLISH_DELAY_MS 50                       /* followers of a first change */
+#define NBH_RECONCILE_MS 60000                        /* safety net behind inotify */
+
+#define NBH_BACKOFF_MIN_MS 800                        /* server connections: netbird-wire.md 8.4 */
+#define NBH_BACKOFF_MAX_MS 10000
+
+#endif

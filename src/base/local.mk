@@ -1,0 +1,4 @@
+noinst_LIBRARIES += %D%/libnbh-base.a
+%C%_libnbh_base_a_CFLAGS = $(AM_CFLAGS)
+%C%_libnbh_base_a_SOURCES =
+EXTRA_DIST += %D%/README.md

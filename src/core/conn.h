@@ -1,0 +1,220 @@
+#ifndef NBH_CORE_CONN_H
+#define NBH_CORE_CONN_H
+
+/*
+ * One peer's connection, decided. nbh_conn_step(conn, event, now, actions) is a pure function: no
+ * socket, no clock, no timer, no allocation inside. The rules are those of NetBird's signalling
+ * (design: architecture.md section 5; interop.md rules 1-19; netbird-wire.md section 4).
+ *
+ *   state      means                                     holds              leaves on
+ *   DOWN       peer not wanted                           nothing            START -> SIGNALING or QUEUED
+ *   IDLE       gone idle on purpose (GO_IDLE); WireGuard  nothing            WAKE, OFFER -> SIGNALING; any
+ *              sends to its loopback endpoint                                other signal message wakes, too
+ *   QUEUED     wants to check, no slot is free            timer              SLOT -> SIGNALING
+ *   SIGNALING  offer out, or theirs just in, no agent     timer              OFFER, ANSWER -> CHECKING
+ *   CHECKING   agent open, candidates flow               agent, timers      SELECTED -> UP; FAILED -> BACKOFF
+ *   UP         direct path published                      agent              LOST, HANDSHAKE_STALE -> DEGRADED
+ *   DEGRADED   old path stays published, new session      (agent), timer     SELECTED -> UP
+ *   BACKOFF    attempt failed; the agent still answers    agent, timer       TIMER, OFFER -> SIGNALING;
+ *                                                                           SELECTED -> UP
+ *   any                                                                     STOP -> DOWN
+ */
+
+#include "base/addr.h"
+#include "base/key.h"
+#include "base/mono.h"
+#include "core/candidate.h"
+
+#include <glib.h>
+
+#define NBH_SESSION_ID_LEN 5
+#define NBH_CONN_ACTIONS_MAX 48 /* a full set of queued candidates and what goes with it */
+
+typedef enum {
+	NBH_CONN_DOWN,
+	NBH_CONN_IDLE,
+	NBH_CONN_QUEUED,
+	NBH_CONN_SIGNALING,
+	NBH_CONN_CHECKING,
+	NBH_CONN_UP,
+	NBH_CONN_DEGRADED,
+	NBH_CONN_BACKOFF,
+	NBH_CONN_N_STATES
+} NbhConnState;
+
+typedef struct {
+	char ufrag[NBH_ICE_UFRAG_MAX + 1];
+	char pwd[NBH_ICE_PWD_MAX + 1];
+} NbhIceCreds;
+
+typedef struct {
+	gboolean present;
+	guint8 bytes[NBH_SESSION_ID_LEN];
+} NbhSessionId;
+
+typedef struct {
+	NbhCandidateType local_type, remote_type;
+	struct nbh_endpoint local, remote;
+} NbhIcePair;
+
+typedef enum {
+	NBH_CONN_EV_START,        /* the peer is wanted */
+	NBH_CONN_EV_STOP,         /* gone from the map */
+	NBH_CONN_EV_ADOPT,        /* netbird-ice still holds a session: adopt */
+	NBH_CONN_EV_SLOT,         /* may check now (answer to WANT_SLOT) */
+	NBH_CONN_EV_OFFER,        /* from the peer: offer */
+	NBH_CONN_EV_ANSWER,       /* from the peer: offer */
+	NBH_CONN_EV_CANDIDATE,    /* from the peer: candidate */
+	NBH_CONN_EV_GO_IDLE,      /* from the peer */
+	NBH_CONN_EV_OTHER_MESSAGE,/* MODE or unknown: wakes an idle peer, else nothing */
+	NBH_CONN_EV_SENT,         /* the Send that `sent` names has returned */
+	NBH_CONN_EV_SELECTED,     /* from ice: pair */
+	NBH_CONN_EV_FAILED,       /* from ice: checks ran out; not final */
+	NBH_CONN_EV_LOST,         /* from ice: 6 s without authenticated STUN (official far end only) */
+	NBH_CONN_EV_ICE_GONE,     /* netbird-ice restarted: our agent does not exist any more */
+	NBH_CONN_EV_HANDSHAKE,    /* wg/status.json shows a handshake at time `at` */
+	NBH_CONN_EV_WAKE,         /* local traffic reached the loopback endpoint; has_initiation */
+	NBH_CONN_EV_SIGNAL_UP,    /* signal (re)connected */
+	NBH_CONN_EV_NETWORK,      /* local addresses changed; path_changed: the source towards the peer did */
+	NBH_CONN_EV_TIMER,        /* `timer` fired */
+	NBH_CONN_N_EVENTS
+} NbhConnEventType;
+
+typedef enum {
+	NBH_CONN_TIMER_OFFER,      /* offer again */
+	NBH_CONN_TIMER_CANDIDATES, /* send the candidates again: 50 ms, then 1 s (rule 9) */
+	NBH_CONN_TIMER_HOLD,       /* 100 ms: remote credentials to ice (rule 3) */
+	NBH_CONN_TIMER_PUBLISH,    /* 100 ms after selection, controlled, official (rule 6) */
+	NBH_CONN_TIMER_ATTEMPT,    /* an attempt that neither selects nor fails */
+	NBH_CONN_TIMER_HANDSHAKE,  /* no handshake on the new path (30 s), or stale (180 s) */
+	NBH_CONN_N_TIMERS
+} NbhConnTimer;
+
+typedef enum { NBH_CONN_SENT_OFFER, NBH_CONN_SENT_ANSWER, NBH_CONN_SENT_CANDIDATES } NbhConnSent;
+
+typedef struct {
+	NbhConnEventType type;
+	guint32 random; /* fresh for each step; the only randomness inside (jitter, caps) */
+	NbhSessionId new_session;  /* fresh random id and credentials, used if the step needs them */
+	NbhIceCreds new_creds;
+	union {
+		struct {
+			gboolean far_is_helper; /* agentVersion is ours: no interop delays, no re-creation */
+			gboolean far_is_lazy;   /* account switch on and version lazy-capable: information only */
+			/* From peers.json of an earlier run: what WireGuard has now. */
+			struct nbh_endpoint endpoint;
+			guint32 session;
+		} start;
+		struct {
+			NbhIceCreds local, remote;
+			NbhSessionId local_session, remote_session;
+			gboolean selected;
+			NbhIcePair pair;
+		} adopt;
+		struct {
+			gboolean has_ice; /* FALSE: payload ":", relay only */
+			NbhIceCreds creds;
+			NbhSessionId session;
+		} offer; /* OFFER, ANSWER */
+		NbhCandidate candidate;
+		struct {
+			NbhConnSent what;
+			gboolean ok;
+		} sent;
+		NbhIcePair pair;
+		nbh_mono handshake_at;
+		gboolean has_initiation;
+		gboolean path_changed;
+		NbhConnTimer timer;
+	} u;
+} NbhConnEvent;
+
+typedef enum {
+	NBH_CONN_DO_SEND_OFFER,      /* local creds and session of the conn */
+	NBH_CONN_DO_SEND_ANSWER,
+	NBH_CONN_DO_SEND_CANDIDATES, /* all of ours; SENT comes once the last Send returned */
+	NBH_CONN_DO_SEND_GO_IDLE,
+	NBH_CONN_DO_WANT_SLOT,
+	NBH_CONN_DO_RELEASE_SLOT,
+	NBH_CONN_DO_ICE_OPEN,        /* local creds, role, liveness */
+	NBH_CONN_DO_ICE_REMOTE,      /* remote creds */
+	NBH_CONN_DO_ICE_CANDIDATE,   /* candidate */
+	NBH_CONN_DO_ICE_CLOSE,
+	NBH_CONN_DO_PUBLISH,         /* kind, endpoint, keepalive, session */
+	NBH_CONN_DO_FORWARD,         /* the captured initiation, once, to endpoint (architecture.md 5) */
+	NBH_CONN_DO_ARM,             /* timer at `at`; replaces an armed one */
+	NBH_CONN_DO_DISARM,
+	NBH_CONN_N_ACTIONS
+} NbhConnActionType;
+
+typedef enum {
+	NBH_PATH_NONE,   /* known peer, never had a path */
+	NBH_PATH_IDLE,   /* its 127.1.x.y */
+	NBH_PATH_DIRECT,
+} NbhPathKind;
+
+typedef struct {
+	NbhPathKind kind;
+	struct nbh_endpoint endpoint; /* DIRECT only */
+	guint16 keepalive_s;
+	guint32 session;
+} NbhPath;
+
+typedef struct {
+	NbhConnActionType type;
+	union {
+		NbhCandidate candidate;
+		NbhPath path;
+		struct nbh_endpoint endpoint;
+		struct {
+			NbhConnTimer timer;
+			nbh_mono at;
+		} arm;
+	} u;
+} NbhConnAction;
+
+typedef struct {
+	NbhConnAction items[NBH_CONN_ACTIONS_MAX];
+	gsize n;
+	/* For the one log line and for status: set when the state changed. */
+	gboolean changed;
+	NbhConnState from, to;
+	const char *reason; /* static text, e.g. "PAIR_SELECTED" */
+} NbhConnActions;
+
+/* Plain data; the fields are for conn.c, status and tests. Times are absolute. */
+typedef struct {
+	NbhConnState state;
+	gboolean controlling; /* our key text is greater, strcmp: netbird-wire.md 4.1 */
+	gboolean far_is_helper;
+	gboolean agent_open, remote_set, has_slot;
+	NbhIceCreds local, remote;
+	NbhSessionId local_session, remote_session;
+	NbhCandidateSet candidates; /* of the remote session, also those queued before there is an agent */
+	gboolean early_candidates;
+	guint offers_sent;
+	guint32 offer_nominal_ms, offer_cap_ms;
+	guint candidates_sent; /* sets, in this session */
+	gboolean woken_here, has_initiation;
+	gboolean had_handshake; /* a WireGuard session may exist that the far end may have dropped */
+	NbhPath path;
+	NbhIcePair pair;
+	gboolean has_pair;
+	nbh_mono state_since, session_began, selected_at, handshake_at;
+	guint attempts, losses;
+	const char *why_not_direct; /* static text for status; NULL when direct */
+	nbh_mono timers[NBH_CONN_N_TIMERS]; /* NBH_MONO_NEVER: not armed */
+} NbhConn;
+
+void nbh_conn_init(NbhConn *conn, const struct nbh_key *own, const struct nbh_key *far, nbh_mono now);
+void nbh_conn_step(NbhConn *conn, const NbhConnEvent *event, nbh_mono now, NbhConnActions *ret_actions);
+
+/* The earliest armed timer, NBH_MONO_NEVER if none; the caller keeps one source per table, not per peer. */
+nbh_mono nbh_conn_next_timer(const NbhConn *conn, NbhConnTimer *ret_timer);
+
+const char *nbh_conn_state_name(NbhConnState state);   /* "CHECKING" */
+const char *nbh_conn_event_name(NbhConnEventType type);
+const char *nbh_conn_action_name(NbhConnActionType type);
+gboolean nbh_conn_may_go(NbhConnState from, NbhConnState to); /* the table of legal transitions */
+
+#endif

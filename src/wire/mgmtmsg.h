@@ -1,0 +1,91 @@
+#ifndef NBH_WIRE_MGMTMSG_H
+#define NBH_WIRE_MGMTMSG_H
+
+/* Management messages: bytes <-> structs, both the client's and the hub's side. netbird-wire.md 2. */
+
+#include "base/key.h"
+#include "core/netmap.h"
+
+#include <glib.h>
+
+/* PeerSystemMeta. Strings are borrowed for the call and may be NULL (left out). */
+typedef struct {
+	const char *hostname, *go_os, *kernel, *core, *platform, *os;
+	const char *netbird_version, *kernel_version, *os_version;
+	const char *const *addresses; /* CIDR texts "192.168.1.5/24", NULL-terminated, or NULL */
+	const char *const *macs;      /* same order, same length as addresses */
+	gboolean disable_client_routes, disable_server_routes, disable_dns, disable_firewall; /* flags 4-7 */
+	gboolean disable_ipv6;        /* flag 16; else capability 2 is sent beside 1 */
+} NbhMeta;
+
+/* What login and sync bring. Members are owned; NULL or FALSE: not in the message. */
+typedef struct {
+	NbhServerConfig *servers;
+	gboolean has_peer_config;
+	NbhPeerConfig peer_config;
+	NbhNetmap *map;
+} NbhMgmtUpdate;
+
+void nbh_mgmt_update_clear(NbhMgmtUpdate *update);
+
+/* EncryptedMessage around a sealed body. Wrong version of the key text or a box that does not open: FALSE. */
+GBytes *nbh_mgmt_seal(const struct nbh_key *own_private, const struct nbh_key *far_public, const guint8 *plain, gsize len);
+GBytes *nbh_mgmt_open(const struct nbh_key *own_private, const struct nbh_key *far_public, const guint8 *message, gsize len, GError **error);
+/* The sender's key of an EncryptedMessage (hub side). */
+gboolean nbh_mgmt_sender(const guint8 *message, gsize len, struct nbh_key *ret_key, GError **error);
+
+/* Client -> server plaintexts. */
+GBytes *nbh_mgmt_encode_login(const NbhMeta *meta, const char *setup_key, const struct nbh_key *own_public);
+GBytes *nbh_mgmt_encode_sync(const NbhMeta *meta);
+
+/* Server -> client. own_public: left out of the map. Errors name the field. */
+gboolean nbh_mgmt_decode_server_key(const guint8 *message, gsize len, struct nbh_key *ret_key, GError **error);
+gboolean nbh_mgmt_decode_login(const guint8 *plain, gsize len, NbhMgmtUpdate *ret_update, GError **error);
+gboolean nbh_mgmt_decode_sync(const guint8 *plain, gsize len, const struct nbh_key *own_public, NbhMgmtUpdate *ret_update, GError **error);
+
+/* Hub side: decode requests. Strings are owned by the struct. */
+typedef struct {
+	char *setup_key; /* "" if none */
+	gboolean has_meta;
+	char *hostname, *netbird_version, *go_os, *os, *os_version, *kernel_version, *platform;
+	guint8 *ssh_pub_key; gsize ssh_pub_key_len;
+	gboolean ipv6; /* capability 2 and flag 16 unset */
+	GBytes *meta_bytes; /* PeerSystemMeta as received, for comparing and storing */
+} NbhLoginRequest;
+
+void nbh_login_request_clear(NbhLoginRequest *request);
+gboolean nbh_mgmt_decode_login_request(const guint8 *plain, gsize len, NbhLoginRequest *ret_request, GError **error);
+gboolean nbh_mgmt_decode_sync_request(const guint8 *plain, gsize len, NbhLoginRequest *ret_request, GError **error); /* SyncRequest and SyncMetaRequest */
+
+/* Hub side: encode answers. */
+GBytes *nbh_mgmt_encode_server_key(const struct nbh_key *key);
+GBytes *nbh_mgmt_encode_login_response(const NbhServerConfig *servers, const NbhPeerConfig *peer_config);
+
+typedef struct {
+	const char *key_text;
+	const char *const *allowed_ips; /* NULL-terminated, stable order */
+	const char *fqdn, *agent_version;
+	const guint8 *ssh_pub_key; gsize ssh_pub_key_len;
+} NbhRemotePeer;
+
+typedef struct {
+	struct nbh_addr peer; /* one rule each for v4 and v6 */
+	gboolean out;         /* direction OUT; else IN */
+	const char *policy_id;
+} NbhFirewallRule;        /* accept, all protocols: what the hub's first stage needs */
+
+typedef struct {
+	const NbhServerConfig *servers; /* NULL: no netbirdConfig in this message */
+	const NbhPeerConfig *peer_config; /* NULL: left out */
+	gboolean has_map;
+	guint64 serial;
+	const NbhRemotePeer *peers; gsize n_peers;
+	const NbhFirewallRule *rules; gsize n_rules;
+	const char *dns_domain; /* for the custom zone; NULL: no DNSConfig */
+	/* Names and addresses of the zone: the receiver itself and its peers. */
+	const struct { const char *fqdn; const char *address; gboolean v6; } *records; gsize n_records;
+} NbhSyncResponse;
+
+GBytes *nbh_mgmt_encode_sync_response(const NbhSyncResponse *response);
+
+#endif
