@@ -14,7 +14,7 @@ enum nbh_atomicfile_flags {
 /*
  * Writes a temporary file ".NAME.tmp" in the same directory, checks write, fchmod and close, then
  * renames it over NAME. On any failure NAME is as it was and the temporary file is gone. 0 or
- * -errno with the file named in why.
+ * -errno with the file named in why. Written by root it belongs to the directory's owner and group.
  */
 int nbh_atomicfile_write(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
                          unsigned flags, struct nbh_why *why);

@@ -35,9 +35,10 @@ void nbh_key_wipe(struct nbh_key *key);
 
 /*
  * private.key: one line of key text. read: opens relative to dirfd with O_NOFOLLOW, refuses
- * anything but a regular file of at most 128 bytes that is owned by root or by the directory's
- * owner and not writable by group or others. create: O_EXCL with mode 0640, fsync of file and directory; -EEXIST when
- * there already is one, which is never overwritten. The text never reaches a message.
+ * anything but a regular file of at most 128 bytes that is owned by root, by us or by the
+ * directory's owner and not writable by group or others. create: whole or not at all, mode 0640, fsync of file and
+ * directory; -EEXIST when there already is one, which is never overwritten. Created by root it belongs to the
+ * directory's owner. The text never reaches a message.
  */
 int nbh_keyfile_read(int dirfd, const char *name, struct nbh_key *ret_private, struct nbh_why *why);
 int nbh_keyfile_create(int dirfd, const char *name, const struct nbh_key *private_key, struct nbh_why *why);
