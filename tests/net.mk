@@ -1,1 +1,12 @@
 # Tests of this area: programs, data, scripts.
+check_LIBRARIES += %D%/lib/libnbh-test-net.a
+%C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_lib_libnbh_test_net_a_SOURCES = %D%/lib/listener.c %D%/lib/listener.h %D%/lib/loop.h
+
+NET_TEST_LIBS = src/net/libnbh-net.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-stream
+TESTS += %D%/unit/test-stream
+%C%_unit_test_stream_SOURCES = %D%/unit/test-stream.c
+%C%_unit_test_stream_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_stream_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)

@@ -1,4 +1,5 @@
 noinst_LIBRARIES += %D%/libnbh-net.a
-%C%_libnbh_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
-%C%_libnbh_net_a_SOURCES =
+%C%_libnbh_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(MNL_CFLAGS)
+%C%_libnbh_net_a_SOURCES = \
+	%D%/stream.c %D%/stream.h
 EXTRA_DIST += %D%/README.md
