@@ -3,7 +3,9 @@
 
 /*
  * The server side of gRPC: one accepted stream that began with the HTTP/2 preface. Used by the hub.
- * Limits: NBH_H2SRV_*. Never counts PINGs as abuse; sends its own every 30 s, 20 s to answer.
+ * Limits: NBH_H2SRV_*. Never counts PINGs as abuse; sends its own after 30 s of silence, 20 s to
+ * answer. Events come only from the loop, never from inside send(), headers() or finish(); the one
+ * exception is free(), which ends the calls that are left. Everything is legal inside events.
  */
 
 #include "net/stream.h"
@@ -24,7 +26,9 @@ typedef struct {
 /* first: bytes already read from the stream (the preface). Takes the stream. */
 NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first, const NbhH2srvEvents *events, gpointer owner);
 NbhStream *nbh_h2srv_stream(NbhH2srv *conn);
-void nbh_h2srv_free(NbhH2srv *conn);
+/* GOAWAY; what is queued still goes out, calls end, then on_closed. */
+void nbh_h2srv_shutdown(NbhH2srv *conn);
+void nbh_h2srv_free(NbhH2srv *conn); /* NULL is fine; on_gone for every call, no on_closed */
 
 NbhH2srv *nbh_h2srv_call_conn(NbhH2srvCall *call);
 const char *nbh_h2srv_call_header(NbhH2srvCall *call, const char *name);
@@ -33,9 +37,10 @@ gpointer nbh_h2srv_call_data(NbhH2srvCall *call);
 
 /* Response headers now (else they go with the first message). name/value may be NULL: none extra. */
 void nbh_h2srv_headers(NbhH2srvCall *call, const char *name, const char *value);
-/* FALSE when NBH_H2SRV_OUTPUT_MAX_BYTES would be exceeded (nothing is queued then). */
+/* FALSE when the connection would hold more than NBH_H2SRV_OUTPUT_MAX_BYTES (nothing is queued
+ * then), or when the call is over. */
 gboolean nbh_h2srv_send(NbhH2srvCall *call, const guint8 *data, gsize len);
-gsize nbh_h2srv_queued(NbhH2srvCall *call); /* bytes not yet on the wire */
+gsize nbh_h2srv_queued(NbhH2srvCall *call); /* bytes not yet handed to the connection: the window is closed */
 /* Trailers (or trailers-only) and the end of the stream. message may be NULL. */
 void nbh_h2srv_finish(NbhH2srvCall *call, int status, const char *message);
 

@@ -28,6 +28,8 @@ NbhStream *nbh_stream_accept(GSocket *socket, const NbhStreamEvents *events, gpo
 /* > 0: bytes; 0: would block; -1: closed (on_closed follows from the loop). */
 gssize nbh_stream_read(NbhStream *stream, guint8 *buf, gsize size);
 gssize nbh_stream_write(NbhStream *stream, const guint8 *data, gsize len);
+/* Another owner takes over, e.g. a protocol after sniffing; legal inside callbacks. */
+void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpointer owner);
 void nbh_stream_want_write(NbhStream *stream, gboolean want);
 GSocketAddress *nbh_stream_remote(NbhStream *stream); /* borrowed; NULL before on_up */
 GSocketAddress *nbh_stream_local(NbhStream *stream);
