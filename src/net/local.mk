@@ -3,3 +3,4 @@ noinst_LIBRARIES += %D%/libnbh-net.a
 %C%_libnbh_net_a_SOURCES = \
 	%D%/stream.c %D%/stream.h
 EXTRA_DIST += %D%/README.md
+%C%_libnbh_net_a_SOURCES += %D%/h2srv.c %D%/h2srv.h

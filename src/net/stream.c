@@ -297,6 +297,12 @@ gssize nbh_stream_write(NbhStream *stream, const guint8 *data, gsize len)
 	return -1;
 }
 
+void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpointer owner)
+{
+	stream->events = events;
+	stream->owner = owner;
+}
+
 void nbh_stream_want_write(NbhStream *stream, gboolean want)
 {
 	if (stream->want_write == !!want)
