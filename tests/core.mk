@@ -1,1 +1,21 @@
-# Tests of this area: programs, data, scripts.
+# Tests of src/core: pure code, so no network, no clock, no files.
+core_test_cflags = $(AM_CFLAGS) $(GLIB_CFLAGS)
+core_test_ldadd = src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-core-backoff
+TESTS += %D%/unit/test-core-backoff
+%C%_unit_test_core_backoff_SOURCES = %D%/unit/test-core-backoff.c
+%C%_unit_test_core_backoff_CFLAGS = $(core_test_cflags)
+%C%_unit_test_core_backoff_LDADD = $(core_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-core-candidate
+TESTS += %D%/unit/test-core-candidate
+%C%_unit_test_core_candidate_SOURCES = %D%/unit/test-core-candidate.c
+%C%_unit_test_core_candidate_CFLAGS = $(core_test_cflags)
+%C%_unit_test_core_candidate_LDADD = $(core_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-core-netmap
+TESTS += %D%/unit/test-core-netmap
+%C%_unit_test_core_netmap_SOURCES = %D%/unit/test-core-netmap.c
+%C%_unit_test_core_netmap_CFLAGS = $(core_test_cflags)
+%C%_unit_test_core_netmap_LDADD = $(core_test_ldadd)

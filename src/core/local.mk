@@ -1,4 +1,8 @@
 noinst_LIBRARIES += %D%/libnbh-core.a
 %C%_libnbh_core_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
-%C%_libnbh_core_a_SOURCES =
+%C%_libnbh_core_a_SOURCES = \
+	%D%/backoff.c %D%/backoff.h \
+	%D%/candidate.c %D%/candidate.h \
+	%D%/netmap.c %D%/netmap.h \
+	%D%/version.h
 EXTRA_DIST += %D%/README.md

@@ -1,0 +1,58 @@
+#include "config.h"
+
+#include "core/backoff.h"
+
+static void test_grows_to_the_cap(void)
+{
+	static const guint32 expected[] = { 800, 1600, 3200, 6400, 10000, 10000 };
+	NbhBackoff backoff;
+
+	nbh_backoff_init(&backoff, 800, 10000, 2.0, 0);
+	for (gsize i = 0; i < G_N_ELEMENTS(expected); i++)
+		g_assert_cmpuint(nbh_backoff_next(&backoff, 12345), ==, expected[i]);
+
+	nbh_backoff_reset(&backoff);
+	g_assert_cmpuint(nbh_backoff_next(&backoff, 0), ==, 800);
+	g_assert_cmpuint(nbh_backoff_next(&backoff, 0), ==, 1600);
+}
+
+static void test_jitter(void)
+{
+	static const struct {
+		guint32 random, expected;
+	} cases[] = {
+		{ 0, 900 },
+		{ 0x80000000u, 1000 },
+		{ G_MAXUINT32, 1100 },
+	};
+	NbhBackoff backoff;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+		nbh_backoff_init(&backoff, 1000, 8000, 2.0, 10);
+		g_assert_cmpuint(nbh_backoff_next(&backoff, cases[i].random), ==, cases[i].expected);
+		/* Jitter does not pile up: the next one is drawn around the nominal value. */
+		g_assert_cmpuint(nbh_backoff_next(&backoff, 0x80000000u), ==, 2000);
+	}
+}
+
+static void test_odd_parameters(void)
+{
+	NbhBackoff backoff;
+
+	nbh_backoff_init(&backoff, 1000, 10, 0.5, 1000);
+	for (gsize i = 0; i < 4; i++) {
+		guint32 delay_ms = nbh_backoff_next(&backoff, G_MAXUINT32);
+
+		g_assert_cmpuint(delay_ms, <=, 2000);
+		g_assert_cmpuint(backoff.nominal_ms, ==, 1000);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/core/backoff/cap", test_grows_to_the_cap);
+	g_test_add_func("/core/backoff/jitter", test_jitter);
+	g_test_add_func("/core/backoff/odd", test_odd_parameters);
+	return g_test_run();
+}

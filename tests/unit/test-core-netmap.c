@@ -1,0 +1,98 @@
+#include "config.h"
+
+#include "core/netmap.h"
+
+#include <string.h>
+
+static NbhNetmapPeer peer_make(guint8 first, const char *fqdn)
+{
+	NbhNetmapPeer peer = { 0 };
+
+	memset(peer.key.bytes, 7, sizeof(peer.key.bytes));
+	peer.key.bytes[0] = first;
+	peer.fqdn = g_strdup(fqdn);
+	peer.allowed_ips = g_new0(struct nbh_prefix, 1);
+	peer.n_allowed_ips = 1;
+	return peer;
+}
+
+static void test_sorted_and_found(void)
+{
+	static const guint8 order[] = { 200, 3, 90, 255, 0 };
+	NbhNetmapPeer *peers = g_new0(NbhNetmapPeer, G_N_ELEMENTS(order));
+	g_autoptr(NbhNetmap) map = NULL;
+	NbhNetmapPeer probe = { 0 };
+
+	for (gsize i = 0; i < G_N_ELEMENTS(order); i++)
+		peers[i] = peer_make(order[i], NULL);
+	map = nbh_netmap_new(17, peers, G_N_ELEMENTS(order), NULL);
+
+	g_assert_cmpuint(map->serial, ==, 17);
+	g_assert_cmpuint(map->n_peers, ==, G_N_ELEMENTS(order));
+	g_assert_nonnull(map->skipped);
+	for (gsize i = 0; i < map->n_peers; i++) {
+		if (i > 0)
+			g_assert_cmpint(nbh_key_compare(&map->peers[i - 1].key, &map->peers[i].key), <, 0);
+		g_assert_true(nbh_netmap_find(map, &map->peers[i].key) == &map->peers[i]);
+		g_assert_cmpstr(map->peers[i].fqdn, ==, "");
+		g_assert_cmpstr(map->peers[i].agent_version, ==, "");
+	}
+
+	memset(probe.key.bytes, 7, sizeof(probe.key.bytes));
+	probe.key.bytes[0] = 100;
+	g_assert_null(nbh_netmap_find(map, &probe.key));
+}
+
+static void test_repeated_keys(void)
+{
+	static const struct {
+		guint8 key;
+		const char *fqdn;
+	} in[] = { { 5, "a" }, { 5, "b" }, { 2, "c" }, { 5, "d" }, { 2, "e" }, { 9, "f" } };
+	NbhNetmapPeer *peers = g_new0(NbhNetmapPeer, G_N_ELEMENTS(in));
+	g_autoptr(NbhNetmap) map = NULL;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(in); i++)
+		peers[i] = peer_make(in[i].key, in[i].fqdn);
+	map = nbh_netmap_new(1, peers, G_N_ELEMENTS(in), g_ptr_array_new_with_free_func(g_free));
+
+	g_assert_cmpuint(map->n_peers, ==, 3);
+	g_assert_cmpstr(map->peers[0].fqdn, ==, "c");
+	g_assert_cmpstr(map->peers[1].fqdn, ==, "a");
+	g_assert_cmpstr(map->peers[2].fqdn, ==, "f");
+	g_assert_cmpuint(map->skipped->len, ==, 3);
+	for (guint i = 0; i < map->skipped->len; i++)
+		g_assert_nonnull(strstr(g_ptr_array_index(map->skipped, i), "second time"));
+}
+
+static void test_empty_and_references(void)
+{
+	NbhNetmap *map = nbh_netmap_new(0, NULL, 0, NULL);
+	struct nbh_key key = { { 0 } };
+
+	g_assert_null(nbh_netmap_find(map, &key));
+	g_assert_true(nbh_netmap_ref(map) == map);
+	nbh_netmap_unref(map);
+	g_assert_cmpuint(map->n_peers, ==, 0);
+	nbh_netmap_unref(map);
+	nbh_netmap_unref(NULL);
+	nbh_server_config_free(NULL);
+}
+
+static void test_server_config(void)
+{
+	g_autoptr(NbhServerConfig) config = g_new0(NbhServerConfig, 1);
+
+	config->stuns = g_ptr_array_new_with_free_func(g_free);
+	g_ptr_array_add(config->stuns, g_strdup("stun:stun.example.com:3478"));
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/core/netmap/sorted", test_sorted_and_found);
+	g_test_add_func("/core/netmap/repeated", test_repeated_keys);
+	g_test_add_func("/core/netmap/empty", test_empty_and_references);
+	g_test_add_func("/core/netmap/server-config", test_server_config);
+	return g_test_run();
+}
