@@ -1,1 +1,12 @@
-# Tests of this area: programs, data, scripts.
+# The lab and its cases: run by scripts/check (they need root), not by make check.
+EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py \
+	%D%/netns/run %D%/netns/direct.py %D%/netns/badserver.py \
+	%D%/netns/case-bad-servers.py %D%/netns/case-end-to-end.py %D%/netns/case-firewall.py \
+	%D%/netns/case-ipv4-ipv6.py %D%/netns/case-ipv6-only.py %D%/netns/case-lan.py \
+	%D%/netns/case-nat-full-cone-symmetric.py %D%/netns/case-nat-port-restricted.py \
+	%D%/netns/case-same-nat.py %D%/netns/case-setup-keys.py %D%/README.md
+
+# scripts/check: "make distcheck" with the unit tests only.
+print-unit-tests:
+	@for t in $(TESTS); do case $$t in */unit/*) echo $$t ;; esac; done
+.PHONY: print-unit-tests
