@@ -34,11 +34,7 @@ static int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-/*
- * What root writes (login before the first start) belongs to the directory's owner, who must read
- * it later. Root without CAP_CHOWN keeps the file: the readers accept root's.
- */
-static int give_to_directory_owner(int dirfd, int fd)
+int nbh_give_to_directory_owner(int dirfd, int fd)
 {
 	struct stat dir;
 
@@ -73,7 +69,7 @@ static int fill(int dirfd, int fd, const void *data, size_t len, mode_t mode, un
 	if (r < 0)
 		return r;
 
-	r = give_to_directory_owner(dirfd, fd);
+	r = nbh_give_to_directory_owner(dirfd, fd);
 
 	if (r < 0)
 		return r;

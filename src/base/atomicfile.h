@@ -20,6 +20,12 @@ int nbh_atomicfile_write(int dirfd, const char *name, const void *data, size_t l
                          unsigned flags, struct nbh_why *why);
 
 /*
+ * What root makes (login before the first start) belongs to the directory's owner, who must read
+ * it later. Does nothing for others. Root without CAP_CHOWN keeps the file: readers accept root's.
+ */
+int nbh_give_to_directory_owner(int dirfd, int fd);
+
+/*
  * Reads a whole file that may have been written by somebody else: relative to dirfd, O_NOFOLLOW,
  * O_NONBLOCK; must be a regular file of at most max_bytes, owned by root, by us or by the
  * directory's owner, not writable by group or others. ret_data is malloc'ed, NUL-terminated behind ret_len bytes.

@@ -30,6 +30,8 @@ char *nbh_jsonw_end(struct nbh_jsonw *w, size_t *ret_len);
 /* RFC 3339 in UTC with milliseconds, e.g. for updatedAt. unix_ms < 0: NetBird's "never". */
 #define NBH_RFC3339_MAX 32
 const char *nbh_rfc3339(int64_t unix_ms, char buf[NBH_RFC3339_MAX]);
+/* The inverse: UTC ("Z"), with or without milliseconds. "never" becomes -1. */
+bool nbh_rfc3339_parse(const char *text, int64_t *ret_unix_ms);
 
 /*
  * Reading strictly on top of json-c (which is not strict: house-style.md 3.1): refuses repeated

@@ -58,16 +58,31 @@ void nbh_log_init(const char *program)
 	state.journal = stderr_is_journal();
 }
 
-int nbh_log_set_level(const char *name)
+/* -1 if there is no such level. */
+static int find_level(const char *name)
 {
 	for (size_t i = 0; i < NBH_N_ELEMENTS(level_names); i++) {
-		if (strcmp(name, level_names[i].name) == 0) {
-			state.level = level_names[i].level;
-			return 0;
-		}
+		if (strcmp(name, level_names[i].name) == 0)
+			return (int)level_names[i].level;
 	}
 
-	return -EINVAL;
+	return -1;
+}
+
+bool nbh_log_is_level(const char *name)
+{
+	return find_level(name) >= 0;
+}
+
+int nbh_log_set_level(const char *name)
+{
+	int level = find_level(name);
+
+	if (level < 0)
+		return -EINVAL;
+
+	state.level = (enum nbh_log_level)level;
+	return 0;
 }
 
 void nbh_log_set_debug_modules(const char *list)

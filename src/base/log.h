@@ -26,6 +26,8 @@ void nbh_log_init(const char *program);
 /* "error" .. "debug", also NetBird's "warning", "panic", "fatal", "trace". -EINVAL. */
 int nbh_log_set_level(const char *name);
 
+bool nbh_log_is_level(const char *name);
+
 /* "conn,ice": DEBUG for these modules whatever the level is. */
 void nbh_log_set_debug_modules(const char *list);
 
