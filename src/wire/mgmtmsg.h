@@ -28,7 +28,10 @@ typedef struct {
 
 void nbh_mgmt_update_clear(NbhMgmtUpdate *update);
 
-/* EncryptedMessage around a sealed body. Wrong version of the key text or a box that does not open: FALSE. */
+/*
+ * EncryptedMessage around a sealed body. seal: NULL only for a far key of low order (wire/box.h).
+ * open: NULL with NBH_WIRE_ERROR when the key text is not far_public's or the box does not open.
+ */
 GBytes *nbh_mgmt_seal(const struct nbh_key *own_private, const struct nbh_key *far_public, const guint8 *plain, gsize len);
 GBytes *nbh_mgmt_open(const struct nbh_key *own_private, const struct nbh_key *far_public, const guint8 *message, gsize len, GError **error);
 /* The sender's key of an EncryptedMessage (hub side). */
@@ -38,19 +41,26 @@ gboolean nbh_mgmt_sender(const guint8 *message, gsize len, struct nbh_key *ret_k
 GBytes *nbh_mgmt_encode_login(const NbhMeta *meta, const char *setup_key, const struct nbh_key *own_public);
 GBytes *nbh_mgmt_encode_sync(const NbhMeta *meta);
 
-/* Server -> client. own_public: left out of the map. Errors name the field. */
+/*
+ * Server -> client. own_public: left out of the map. Errors are of NBH_WIRE_ERROR (wire/error.h) and
+ * name the field; on failure ret_update is untouched. Of two peers with one prefix the later one is
+ * skipped. Addresses of servers that do not parse are left out, but for signal's in Login.
+ */
 gboolean nbh_mgmt_decode_server_key(const guint8 *message, gsize len, struct nbh_key *ret_key, GError **error);
 gboolean nbh_mgmt_decode_login(const guint8 *plain, gsize len, NbhMgmtUpdate *ret_update, GError **error);
 gboolean nbh_mgmt_decode_sync(const guint8 *plain, gsize len, const struct nbh_key *own_public, NbhMgmtUpdate *ret_update, GError **error);
 
-/* Hub side: decode requests. Strings are owned by the struct. */
+/*
+ * Hub side: decode requests. Strings are owned by the struct, never NULL, valid UTF-8 without control
+ * characters (setup_key: as received), at most 255 bytes. In Sync a meta without any text is none.
+ */
 typedef struct {
 	char *setup_key; /* "" if none */
 	gboolean has_meta;
 	char *hostname, *netbird_version, *go_os, *os, *os_version, *kernel_version, *platform;
 	guint8 *ssh_pub_key; gsize ssh_pub_key_len;
 	gboolean ipv6; /* capability 2 and flag 16 unset */
-	GBytes *meta_bytes; /* PeerSystemMeta as received, for comparing and storing */
+	GBytes *meta_bytes; /* PeerSystemMeta in canonical encoding, for comparing and storing */
 } NbhLoginRequest;
 
 void nbh_login_request_clear(NbhLoginRequest *request);
@@ -75,15 +85,22 @@ typedef struct {
 } NbhFirewallRule;        /* accept, all protocols: what the hub's first stage needs */
 
 typedef struct {
+	const char *fqdn;    /* without closing dot */
+	const char *address; /* literal */
+	gboolean v6;
+} NbhZoneRecord;
+
+typedef struct {
 	const NbhServerConfig *servers; /* NULL: no netbirdConfig in this message */
-	const NbhPeerConfig *peer_config; /* NULL: left out */
+	const NbhPeerConfig *peer_config; /* NULL: left out; so in a deleted peer's last map */
 	gboolean has_map;
 	guint64 serial;
 	const NbhRemotePeer *peers; gsize n_peers;
 	const NbhFirewallRule *rules; gsize n_rules;
 	const char *dns_domain; /* for the custom zone; NULL: no DNSConfig */
 	/* Names and addresses of the zone: the receiver itself and its peers. */
-	const struct { const char *fqdn; const char *address; gboolean v6; } *records; gsize n_records;
+	const NbhZoneRecord *records; gsize n_records;
+	guint16 dns_forwarder_port; /* 22054 when all peers are >= 0.59.0; 0: left out, 5353 */
 } NbhSyncResponse;
 
 GBytes *nbh_mgmt_encode_sync_response(const NbhSyncResponse *response);

@@ -35,7 +35,10 @@ typedef struct {
 GBytes *nbh_signal_body_encode(const NbhSignalMessage *message);
 gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage *ret_message, GError **error);
 
-/* The whole EncryptedMessage. open: far is the sender's key out of the message. */
+/*
+ * The whole EncryptedMessage. seal: NULL only for a far key of low order (wire/box.h). open: far is
+ * the sender's key out of the message, proved by the box. Errors are of NBH_WIRE_ERROR.
+ */
 GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public, const struct nbh_key *far_public, const NbhSignalMessage *message);
 gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *envelope, gsize len, struct nbh_key *ret_far, NbhSignalMessage *ret_message, GError **error);
 
