@@ -1,5 +1,5 @@
 # The lab and its cases: run by scripts/check (they need root), not by make check.
-EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py \
+EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py %D%/lib/pinger.py \
 	%D%/netns/run %D%/netns/direct.py %D%/netns/badserver.py \
 	%D%/netns/case-bad-servers.py %D%/netns/case-end-to-end.py %D%/netns/case-firewall.py \
 	%D%/netns/case-ipv4-ipv6.py %D%/netns/case-ipv6-only.py %D%/netns/case-lan.py \

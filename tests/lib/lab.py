@@ -336,7 +336,8 @@ class Lab:
         self.work_dir = work_dir
         self.log_dir = os.path.join(work_dir, "log")
         os.mkdir(self.log_dir)
-        self.hosts, self.procs = [], []
+        self.procs = []
+        self.dump_only = None
         self.n_public = self.n_nats = self.n_ports = 0
         self.lock = threading.Lock()
         sh("ip link set lo up && ip link add inet0 type bridge && ip link set inet0 up && "
@@ -403,8 +404,11 @@ class Lab:
                 proc.signal(signal.SIGKILL)
 
     def dump_logs(self, out=sys.stdout, tail=120):
+        """The end of every log, or of those whose names begin as dump_only says."""
         for directory, _, files in sorted(os.walk(self.log_dir)):
             for name in sorted(files):
+                if self.dump_only is not None and not name.startswith(tuple(self.dump_only)):
+                    continue
                 lines = read_text(os.path.join(directory, name)).splitlines()
                 print(f"---- {name} ({len(lines)} lines)", file=out)
                 for line in lines[-tail:]:

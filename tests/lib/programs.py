@@ -7,7 +7,6 @@ built (scripts/interop says how they are given); nothing here needs them otherwi
 import base64
 import json
 import os
-import re
 import signal
 import time
 import urllib.error
@@ -46,6 +45,11 @@ def http(url, method="GET", body=None, headers=None, seconds=5):
 
 def bracketed(address):
     return f"[{address}]" if ":" in address else address
+
+
+def place(address, port=PORT):
+    """An endpoint as peers.json writes it."""
+    return f"{bracketed(address)}:{port}"
 
 
 def have_wireguard_module():
@@ -156,6 +160,18 @@ class Helper:
             file.write(key + "\n")
         os.chmod(path, 0o600)
         return path
+
+    def choose_key(self, other, greater):
+        """Fixes who controls (the greater key text does) by making the key before the login."""
+        while True:
+            private = self.host.run(["wg", "genkey"]).stdout
+            public = self.host.run(["wg", "pubkey"], stdin=private).stdout.strip()
+            if (public > other) == greater:
+                break
+        path = os.path.join(self.dir, "private.key")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(private)
+        os.chmod(path, 0o640)
 
     def environment(self, url, key, **extra):
         env = {"NB_MANAGEMENT_URL": url, "NB_HOSTNAME": self.host.name}
@@ -330,12 +346,15 @@ class OfficialClient:
         self.start()
 
     def start(self):
+        self.start_without_waiting()
+        wait_for(lambda: os.path.exists(f"{self.dir}/sock"), 15, "the official client's socket",
+                 watch=[self.proc])
+
+    def start_without_waiting(self):
         self.log_path = os.path.join(self.host.lab.log_dir, f"{self.host.name}-official.log")
         self.proc = self.host.start("netbird", [
             self.binary, "service", "run", "--daemon-addr", self.address, "--log-level", "info",
             "--log-file", self.log_path], env=self.env)
-        wait_for(lambda: os.path.exists(f"{self.dir}/sock"), 15, "the official client's socket",
-                 watch=[self.proc])
 
     def command(self, *words, ok=True, seconds=60):
         return self.host.run([self.binary, *words, "--daemon-addr", self.address], ok=ok,
@@ -396,9 +415,11 @@ class OfficialClient:
         wait_for(lambda: self.is_p2p(public_key), seconds,
                  f"{self.host.name}: official status says P2P", interval=0.1, watch=[self.proc])
 
-    def state_changes(self):
-        """How often its ICE connections went up or down: two lines per connected session."""
-        return len(re.findall(r"ICE ConnectionState has changed", lab_module.read_text(self.log_path)))
+    def ice_connections(self, public_key):
+        """How often ICE became its path to this peer: more than once means it was lost."""
+        lines = lab_module.read_text(self.log_path).splitlines()
+        return sum(f"[peer: {public_key}]" in line and "set ICE to active connection" in line
+                   for line in lines)
 
 
 def overlay_ping(host, address, count=5, seconds=20):

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 import lab as lab_module  # noqa: E402
 from lab import Failed, check, wait_for  # noqa: E402
 from programs import (PORT, Helper, Hub, OfficialClient, bracketed, http,  # noqa: E402
-                      overlay_ping, read_json)
+                      overlay_ping, place, read_json)
 
 __all__ = ["Failed", "Helper", "Hub", "OfficialClient", "bracketed", "check", "connect",
            "connect_and_check", "http", "lab_module", "overlay_ping", "place", "read_json",
@@ -22,10 +22,6 @@ __all__ = ["Failed", "Helper", "Hub", "OfficialClient", "bracketed", "check", "c
 
 TRAFFIC_SECONDS = 5
 TICKS_MAX = 2
-
-
-def place(address, port=PORT):
-    return f"{bracketed(address)}:{port}"
 
 
 def matches(endpoint, predicted):
