@@ -219,7 +219,7 @@ static int read_peer(const struct nbh_json_value *value, struct nbh_peersfile *f
 static int read_peers(const struct nbh_json_value *value, void *out, struct nbh_why *why)
 {
 	struct nbh_peersfile *file = out;
-	size_t n = nbh_json_length(value), n_prefixes;
+	size_t n = nbh_json_length(value), n_prefixes = 0;
 	int r;
 
 	if (!nbh_json_is_array(value))
