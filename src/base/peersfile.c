@@ -52,7 +52,8 @@ static int fail_endpoint(const char *text, struct nbh_why *why)
 	if (port && port[1] && !port[1 + strspn(port + 1, "0")])
 		return nbh_schema_fail(why, "port 0");
 
-	if (port && strlen(port + 1) >= 5 && !port[1 + strspn(port + 1, "0123456789")])
+	if (port && !port[1 + strspn(port + 1, "0123456789")] &&
+	    (strlen(port + 1) > 5 || strtoul(port + 1, NULL, 10) > UINT16_MAX))
 		return nbh_schema_fail(why, "port %.12s is above 65535", port + 1);
 
 	return nbh_schema_fail(why, "must be ADDRESS:PORT or [IPv6]:PORT in numbers, or \"\"");
