@@ -19,3 +19,15 @@ TESTS += %D%/unit/test-core-netmap
 %C%_unit_test_core_netmap_SOURCES = %D%/unit/test-core-netmap.c
 %C%_unit_test_core_netmap_CFLAGS = $(core_test_cflags)
 %C%_unit_test_core_netmap_LDADD = $(core_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-core-outlook
+TESTS += %D%/unit/test-core-outlook
+%C%_unit_test_core_outlook_SOURCES = %D%/unit/test-core-outlook.c
+%C%_unit_test_core_outlook_CFLAGS = $(core_test_cflags)
+%C%_unit_test_core_outlook_LDADD = $(core_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-core-peerset
+TESTS += %D%/unit/test-core-peerset
+%C%_unit_test_core_peerset_SOURCES = %D%/unit/test-core-peerset.c
+%C%_unit_test_core_peerset_CFLAGS = $(core_test_cflags)
+%C%_unit_test_core_peerset_LDADD = $(core_test_ldadd)

@@ -4,5 +4,7 @@ noinst_LIBRARIES += %D%/libnbh-core.a
 	%D%/backoff.c %D%/backoff.h \
 	%D%/candidate.c %D%/candidate.h \
 	%D%/netmap.c %D%/netmap.h \
+	%D%/outlook.c %D%/outlook.h \
+	%D%/peerset.c %D%/peerset.h \
 	%D%/version.h
 EXTRA_DIST += %D%/README.md

@@ -20,17 +20,29 @@ static gint peer_compare(gconstpointer a, gconstpointer b, gpointer unused)
 	return nbh_key_compare(&pa->key, &pb->key);
 }
 
-/* Of peers with the same key the first one stays: the sort is stable. Returns how many are left. */
-static gsize drop_repeated(NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped)
+static void skip(NbhNetmapPeer *peer, const char *what, GPtrArray *skipped)
+{
+	struct nbh_key_text text = nbh_key_format(&peer->key);
+
+	g_ptr_array_add(skipped, g_strdup_printf("peer %.8s: %s", text.text, what));
+	peer_clear(peer);
+}
+
+/*
+ * Of peers with the same key the first one stays: the sort is stable. A key of zeros is nobody's.
+ * Returns how many are left.
+ */
+static gsize drop_unusable(NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped)
 {
 	gsize n = 0;
 
 	for (gsize i = 0; i < n_peers; i++) {
+		if (nbh_key_is_zero(&peers[i].key)) {
+			skip(&peers[i], "the key is all zero", skipped);
+			continue;
+		}
 		if (n > 0 && nbh_key_equal(&peers[n - 1].key, &peers[i].key)) {
-			struct nbh_key_text text = nbh_key_format(&peers[i].key);
-
-			g_ptr_array_add(skipped, g_strdup_printf("peer %.8s: the same key a second time", text.text));
-			peer_clear(&peers[i]);
+			skip(&peers[i], "the same key a second time", skipped);
 			continue;
 		}
 
@@ -40,6 +52,67 @@ static gsize drop_repeated(NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipp
 	}
 
 	return n;
+}
+
+/* One prefix and the peer that wants it. */
+typedef struct {
+	struct nbh_prefix prefix;
+	gsize peer;
+} Claim;
+
+static gint claim_compare(gconstpointer a, gconstpointer b)
+{
+	const Claim *ca = a, *cb = b;
+	int order = nbh_prefix_compare(&ca->prefix, &cb->prefix);
+
+	if (order)
+		return order;
+	return ca->peer < cb->peer ? -1 : ca->peer > cb->peer;
+}
+
+static void name_conflict(const NbhNetmap *map, const Claim *owner, const Claim *claim)
+{
+	struct nbh_key_text owner_text = nbh_key_format(&map->peers[owner->peer].key);
+	struct nbh_key_text text = nbh_key_format(&map->peers[claim->peer].key);
+	char prefix[NBH_PREFIX_TEXT_MAX];
+
+	nbh_prefix_format(&claim->prefix, prefix);
+	g_ptr_array_add(map->skipped, g_strdup_printf("peer %.8s: allowedIps \"%s\": peer %.8s has it already",
+	                                              text.text, prefix, owner_text.text));
+}
+
+/*
+ * A prefix at two peers would have netbird-wg refuse peers.json whole, so the first peer in key
+ * order keeps it and the other goes without. Each peer's list comes out sorted, so that another
+ * order on the wire is no change.
+ */
+static void settle_prefixes(NbhNetmap *map)
+{
+	g_autoptr(GArray) claims = g_array_new(FALSE, FALSE, sizeof(Claim));
+	const Claim *owner = NULL;
+
+	for (gsize i = 0; i < map->n_peers; i++) {
+		for (gsize j = 0; j < map->peers[i].n_allowed_ips; j++) {
+			Claim claim = { nbh_prefix_masked(&map->peers[i].allowed_ips[j]), i };
+
+			g_array_append_val(claims, claim);
+		}
+		map->peers[i].n_allowed_ips = 0;
+	}
+
+	g_array_sort(claims, claim_compare);
+	for (guint i = 0; i < claims->len; i++) {
+		const Claim *claim = &g_array_index(claims, Claim, i);
+		NbhNetmapPeer *peer = &map->peers[claim->peer];
+
+		if (owner && nbh_prefix_compare(&owner->prefix, &claim->prefix) == 0) {
+			if (owner->peer != claim->peer)
+				name_conflict(map, owner, claim);
+			continue;
+		}
+		owner = claim;
+		peer->allowed_ips[peer->n_allowed_ips++] = claim->prefix;
+	}
 }
 
 NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped)
@@ -59,7 +132,8 @@ NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, G
 
 	if (n_peers > 1)
 		g_qsort_with_data(peers, (gint)n_peers, sizeof(*peers), peer_compare, NULL);
-	map->n_peers = drop_repeated(peers, n_peers, map->skipped);
+	map->n_peers = drop_unusable(peers, n_peers, map->skipped);
+	settle_prefixes(map);
 	return map;
 }
 

@@ -9,7 +9,7 @@
 /*
  * What management told us, as one immutable, reference-counted value: replaced whole, never edited.
  * Made by wire/mgmtmsg from a SyncResponse. Peers are sorted by raw key; our own key, repeated keys
- * and malformed peers are left out, the latter named in `skipped`.
+ * and malformed peers are left out, the two latter named in `skipped`.
  */
 typedef struct {
 	struct nbh_key key;
@@ -29,7 +29,11 @@ typedef struct {
 	GPtrArray *skipped; /* char *, owned: "peer 3 (abcdefgh): allowedIps \"x\": not a prefix" */
 } NbhNetmap;
 
-/* Takes peers (g_malloc'ed array with owned members) and sorts them. skipped may be NULL. */
+/*
+ * Takes peers (g_malloc'ed array with owned members; a NULL text becomes "") and sorts them and
+ * their prefixes. Of peers with one key the first stays; a prefix that two peers claim stays with
+ * the first in key order; a key of zeros is dropped: all named in skipped, which is taken, too, and may be NULL.
+ */
 NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped);
 NbhNetmap *nbh_netmap_ref(NbhNetmap *map);
 void nbh_netmap_unref(NbhNetmap *map); /* NULL is fine */

@@ -15,7 +15,7 @@ typedef struct {
 	void (*on_changed)(const NbhNetmapPeer *peer, guint mask, gpointer owner);
 } NbhPeersetEvents;
 
-/* One walk over both sorted lists; in key order, removals first. old may be NULL. */
+/* Walks both sorted lists; all removals first, then the rest, each in key order. old_map may be NULL. */
 void nbh_peerset_diff(const NbhNetmap *old_map, const NbhNetmap *new_map,
                       const NbhPeersetEvents *events, gpointer owner);
 

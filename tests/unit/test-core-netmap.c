@@ -13,6 +13,8 @@ static NbhNetmapPeer peer_make(guint8 first, const char *fqdn)
 	peer.fqdn = g_strdup(fqdn);
 	peer.allowed_ips = g_new0(struct nbh_prefix, 1);
 	peer.n_allowed_ips = 1;
+	g_assert_cmpint(nbh_prefix_parse("100.64.0.0/32", &peer.allowed_ips[0]), ==, 0);
+	peer.allowed_ips[0].addr.bytes[3] = first;
 	return peer;
 }
 
@@ -65,6 +67,62 @@ static void test_repeated_keys(void)
 		g_assert_nonnull(strstr(g_ptr_array_index(map->skipped, i), "second time"));
 }
 
+static void test_prefixes(void)
+{
+	static const struct {
+		guint8 key;
+		const char *prefixes[4];
+		const char *expected;
+	} in[] = {
+		{ 9, { "100.64.0.9/32", "10.1.0.0/16", "fd00::9/128" }, "100.64.0.9/32 fd00::9/128 " },
+		{ 4, { "fd00::4/128", "10.1.2.3/16", "100.64.0.4/32", "100.64.0.4/32" },
+		  "10.1.0.0/16 100.64.0.4/32 fd00::4/128 " },
+		{ 6, { NULL }, "" },
+	};
+	NbhNetmapPeer *peers = g_new0(NbhNetmapPeer, G_N_ELEMENTS(in));
+	g_autoptr(NbhNetmap) map = NULL;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(in); i++) {
+		peers[i].key.bytes[0] = in[i].key;
+		peers[i].allowed_ips = g_new0(struct nbh_prefix, 4);
+		for (gsize j = 0; j < 4 && in[i].prefixes[j]; j++)
+			g_assert_cmpint(nbh_prefix_parse(in[i].prefixes[j], &peers[i].allowed_ips[peers[i].n_allowed_ips++]), ==, 0);
+	}
+	map = nbh_netmap_new(1, peers, G_N_ELEMENTS(in), NULL);
+
+	for (gsize i = 0; i < G_N_ELEMENTS(in); i++) {
+		struct nbh_key key = { { in[i].key } };
+		const NbhNetmapPeer *peer = nbh_netmap_find(map, &key);
+		g_autoptr(GString) text = g_string_new(NULL);
+
+		for (gsize j = 0; j < peer->n_allowed_ips; j++) {
+			char prefix[NBH_PREFIX_TEXT_MAX];
+
+			g_string_append_printf(text, "%s ", nbh_prefix_format(&peer->allowed_ips[j], prefix));
+		}
+		g_assert_cmpstr(text->str, ==, in[i].expected);
+	}
+
+	g_assert_cmpuint(map->skipped->len, ==, 1);
+	g_assert_nonnull(strstr(g_ptr_array_index(map->skipped, 0), "\"10.1.0.0/16\": peer BAAAAAAA has it already"));
+}
+
+static void test_zero_key(void)
+{
+	NbhNetmapPeer *peers = g_new0(NbhNetmapPeer, 2);
+	g_autoptr(NbhNetmap) map = NULL;
+
+	peers[0] = peer_make(1, "a");
+	memset(&peers[0].key, 0, sizeof(peers[0].key));
+	peers[1] = peer_make(1, "b");
+	map = nbh_netmap_new(1, peers, 2, NULL);
+
+	g_assert_cmpuint(map->n_peers, ==, 1);
+	g_assert_cmpstr(map->peers[0].fqdn, ==, "b");
+	g_assert_cmpuint(map->skipped->len, ==, 1);
+	g_assert_nonnull(strstr(g_ptr_array_index(map->skipped, 0), "all zero"));
+}
+
 static void test_empty_and_references(void)
 {
 	NbhNetmap *map = nbh_netmap_new(0, NULL, 0, NULL);
@@ -92,6 +150,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/core/netmap/sorted", test_sorted_and_found);
 	g_test_add_func("/core/netmap/repeated", test_repeated_keys);
+	g_test_add_func("/core/netmap/prefixes", test_prefixes);
+	g_test_add_func("/core/netmap/zero-key", test_zero_key);
 	g_test_add_func("/core/netmap/empty", test_empty_and_references);
 	g_test_add_func("/core/netmap/server-config", test_server_config);
 	return g_test_run();
