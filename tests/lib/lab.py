@@ -33,7 +33,7 @@ SKIP_STATUS = 77  # automake's number for "skipped"
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG = 1
-NEEDED_TOOLS = ["ip", "nft", "mount", "nsenter", "unshare", "ping", "tc"]
+NEEDED_TOOLS = ["ip", "nft", "mount", "nsenter", "unshare", "ping"]
 
 NAT_KINDS = {
     # Ports are kept where they are free, mappings do not depend on the destination, and only an
@@ -359,15 +359,17 @@ class Lab:
     def veth(self, host, interface, peer_pid, peer_name):
         sh(f"ip link add {interface} netns {host.pid} type veth peer name {peer_name} netns {peer_pid}")
 
-    def plug(self, host, interface, v4, v6):
-        """Connects a host to the internet."""
+    def plug(self, host, interface, v4, v6, rtt_ms=0):
+        """Connects a host to the internet, by a long cable if rtt_ms says so."""
         with self.lock:
             self.n_public += 1
             self.n_ports += 1
             number, port = self.n_public, f"port{self.n_ports}"
-        self.veth(host, interface, os.getpid(), port)
+        if rtt_ms:
+            self.long_cable(host, interface, port, rtt_ms)
+        else:
+            self.veth(host, interface, os.getpid(), port)
         sh(f"ip link set {port} master inet0 up")
-        host.port = port
         lines = [f"ip link set {interface} up"]
         if v4:
             host.v4 = host.public_v4 = f"203.0.113.{number}"
@@ -379,19 +381,24 @@ class Lab:
                       "ip -6 route add default via 2001:db8:203::fe"]
         host.shell(" && ".join(lines))
 
-    def public(self, name, v4=True, v6=False):
+    def long_cable(self, host, interface, port, rtt_ms):
+        """tc's netem would do, but not every kernel has it."""
+        wire = subprocess.Popen(
+            [sys.executable, os.path.join(os.path.dirname(os.path.realpath(__file__)), "delaywire.py"),
+             port, str(host.pid), interface, str(rtt_ms / 2)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=clean_environment(),
+            start_new_session=True)
+        if wire.stdout.readline() != b"ready\n":
+            raise Failed(f"{host.name}: no delayed cable")
+        host.wire = wire
+
+    def public(self, name, v4=True, v6=False, rtt_ms=0):
         host = Host(self, name)
-        self.plug(host, "eth0", v4, v6)
+        self.plug(host, "eth0", v4, v6, rtt_ms)
         return host
 
     def nat(self, name, kind="port-restricted"):
         return Nat(self, name, kind)
-
-    def delay(self, host, milliseconds):
-        """Adds a round-trip time between a plugged host and everybody else."""
-        half = milliseconds / 2
-        sh(f"tc qdisc add dev {host.port} root netem delay {half}ms")
-        host.shell(f"tc qdisc add dev eth0 root netem delay {half}ms")
 
     def stop(self):
         for proc in reversed(self.procs):
