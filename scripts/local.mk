@@ -1,2 +1,13 @@
 EXTRA_DIST += %D%/README.md
 EXTRA_DIST += %D%/install-deps %D%/check %D%/demo %D%/demo-lab %D%/interop %D%/bench
+EXTRA_DIST += %D%/check-layers %D%/check-banned %D%/check-headers %D%/layers.txt
+
+# Part of make check: who includes whom, what is banned, headers that compile alone.
+HEADERS_CC = $(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) \
+	$(GLIB_CFLAGS) $(NICE_CFLAGS) $(NGHTTP2_CFLAGS) $(PROTOBUF_C_CFLAGS) $(SODIUM_CFLAGS) \
+	$(JSON_C_CFLAGS) $(MNL_CFLAGS) $(SQLITE_CFLAGS)
+
+check-local: $(BUILT_SOURCES)
+	python3 $(srcdir)/%D%/check-layers $(srcdir)
+	python3 $(srcdir)/%D%/check-banned $(srcdir)
+	python3 $(srcdir)/%D%/check-headers $(srcdir) $(HEADERS_CC)

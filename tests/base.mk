@@ -77,3 +77,7 @@ EXTRA_DIST += %D%/data/hostile/expected.txt \
 	%D%/data/hostile/wgstatus-negative.json \
 	%D%/data/hostile/wgstatus-peers.json \
 	%D%/data/hostile/wgstatus-time.json
+
+# The checkers of scripts/ on trees with one mistake each.
+dist_check_SCRIPTS += %D%/unit/test-checkers
+TESTS += %D%/unit/test-checkers
