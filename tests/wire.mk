@@ -15,3 +15,19 @@ EXTRA_DIST += \
 	%D%/data/vectors/signal.json \
 	%D%/data/vectors/stun.json \
 	%D%/data/vectors/transport.json
+
+# Against every recorded message: test-vectors [DIR].
+check_PROGRAMS += %D%/vectors/test-vectors
+TESTS += %D%/vectors/test-vectors
+%C%_vectors_test_vectors_SOURCES = \
+	%D%/vectors/test-vectors.c \
+	%D%/vectors/vec-answers.c \
+	%D%/vectors/vec-management.c %D%/vectors/vec-management.h \
+	%D%/vectors/vec-message.c \
+	%D%/vectors/vec-relay.c \
+	%D%/vectors/vec-signal.c \
+	%D%/vectors/vec-stun.c \
+	%D%/vectors/vec-transport.c \
+	%D%/vectors/vec.c %D%/vectors/vec.h
+%C%_vectors_test_vectors_CFLAGS = $(wire_test_cflags) $(JSON_C_CFLAGS)
+%C%_vectors_test_vectors_LDADD = $(wire_test_ldadd)
