@@ -280,8 +280,9 @@ static int apply_peers(struct wg_link *link, const struct wg_plan *plan, struct 
 }
 
 /*
- * wireguard-go binds when the link comes up, in the background: a port in use would only be seen
- * in its log, and it would stay down even after the port got free. So we try the port ourselves.
+ * While it is down wireguard-go takes any port and binds later, in the background: a port in use
+ * would only be seen in its log, and it would stay down even after the port got free. So we try a
+ * port before we give it away.
  */
 static int check_port(uint16_t port, struct nbh_why *why)
 {
@@ -315,14 +316,14 @@ static int uapi_apply(void *data, const struct wg_plan *plan, struct nbh_why *wh
 		r = wg_spawn_wireguard_go(find_program(), link->ifname, why);
 	if (r == 0)
 		r = wg_link_apply_mtu(link, plan, why);
+	if (r == 0 && plan->set_listen_port)
+		r = check_port(plan->listen_port, why);
 	if (r == 0)
 		r = apply_device(link, plan, why);
 	if (r == 0)
 		r = apply_peers(link, plan, why);
 	if (r == 0)
 		r = wg_link_apply_addresses(link, plan, why);
-	if (r == 0 && plan->set_up)
-		r = check_port(plan->listen_port, why);
 	if (r == 0)
 		r = wg_link_apply_up(link, plan, why);
 	return r;

@@ -14,6 +14,7 @@ noinst_LIBRARIES += %D%/libnbh-base.a
 	%D%/log.c %D%/log.h \
 	%D%/macros.h \
 	%D%/mono.c %D%/mono.h \
+	%D%/notify.c %D%/notify.h \
 	%D%/peersfile.c %D%/peersfile.h \
 	%D%/schema.c %D%/schema.h \
 	%D%/statusfile.c %D%/statusfile.h \
