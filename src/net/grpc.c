@@ -1,0 +1,194 @@
+#include "config.h"
+
+#include "net/grpc-private.h"
+
+#include "base/limits.h"
+
+#include <string.h>
+
+gboolean nbh_grpc_url_parse(const char *url, gboolean *ret_tls, char *ret_host, gsize host_size, guint16 *ret_port, GError **error)
+{
+	g_autofree char *scheme = NULL, *userinfo = NULL, *host = NULL;
+	gboolean tls;
+	int port = -1;
+
+	if (!g_uri_split(url, G_URI_FLAGS_NONE, &scheme, &userinfo, &host, &port, NULL, NULL, NULL, error)) {
+		g_prefix_error(error, "\"%s\": ", url);
+		return FALSE;
+	}
+	tls = scheme && g_ascii_strcasecmp(scheme, "https") == 0;
+	if (!scheme || (!tls && g_ascii_strcasecmp(scheme, "http") != 0)) {
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+			    "\"%s\": must begin with http:// or https://", url);
+		return FALSE;
+	}
+	if (!host || !*host || userinfo || strlen(host) >= host_size || port == 0 || port > 65535) {
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
+			    "\"%s\": must have the form %s://HOST:PORT", url, tls ? "https" : "http");
+		return FALSE;
+	}
+	*ret_tls = tls;
+	g_strlcpy(ret_host, host, host_size);
+	*ret_port = port > 0 ? (guint16)port : tls ? 443 : 80;
+	return TRUE;
+}
+
+static void channel_destroy(gpointer data)
+{
+	NbhGrpcChannel *channel = data;
+
+	g_free(channel->url);
+	g_free(channel->host);
+	g_free(channel->authority);
+}
+
+static void channel_unref(NbhGrpcChannel *channel)
+{
+	g_rc_box_release_full(channel, channel_destroy);
+}
+
+NbhGrpcChannel *nbh_grpc_channel_new(const char *url, GError **error)
+{
+	NbhGrpcChannel *channel;
+	char host[256];
+	guint16 port = 0;
+	gboolean tls = FALSE;
+
+	if (!nbh_grpc_url_parse(url, &tls, host, sizeof(host), &port, error))
+		return NULL;
+	if (tls) {
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+			    "\"%s\": https is not supported yet, use http", url);
+		return NULL;
+	}
+	channel = g_rc_box_new0(NbhGrpcChannel);
+	channel->url = g_strdup(url);
+	channel->host = g_strdup(host);
+	channel->port = port;
+	channel->authority = g_strdup_printf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+	return channel;
+}
+
+const char *nbh_grpc_channel_url(const NbhGrpcChannel *channel)
+{
+	return channel->url;
+}
+
+void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why)
+{
+	while (channel->transports.head)
+		nbh_grpc_transport_fail(channel->transports.head->data,
+					g_strdup_printf("%s: %s", channel->authority, why));
+}
+
+void nbh_grpc_channel_probe(NbhGrpcChannel *channel)
+{
+	/* Draining connections have no future, but their calls do not know that the network is gone. */
+	for (GList *link = channel->transports.head; link; link = link->next)
+		nbh_grpc_transport_probe(link->data);
+}
+
+void nbh_grpc_channel_free(NbhGrpcChannel *channel)
+{
+	if (!channel)
+		return;
+	channel->is_freed = TRUE;
+	while (channel->transports.head)
+		nbh_grpc_transport_free(channel->transports.head->data);
+	while (channel->ready.head)
+		nbh_grpc_call_drop(channel->ready.head->data);
+	if (channel->delivering)
+		nbh_grpc_call_drop(channel->delivering);
+	if (channel->deliver_id)
+		g_source_remove(channel->deliver_id);
+	channel->deliver_id = 0;
+	channel_unref(channel);
+}
+
+GrpcTransport *nbh_grpc_current_transport(NbhGrpcChannel *channel)
+{
+	if (!channel->current)
+		channel->current = nbh_grpc_transport_new(channel);
+	return channel->current;
+}
+
+void nbh_grpc_deliver(NbhGrpcChannel *channel)
+{
+	guint n_ready = channel->ready.length;
+
+	if (channel->delivering || channel->is_freed)
+		return;
+	g_rc_box_acquire(channel);
+	/* What callbacks add waits for the next turn of the loop. */
+	for (; n_ready > 0 && channel->ready.head; n_ready--) {
+		NbhGrpcCall *call = channel->ready.head->data;
+
+		g_queue_unlink(&channel->ready, &call->ready_link);
+		call->is_ready = FALSE;
+		channel->delivering = call;
+		nbh_grpc_call_deliver(call);
+		channel->delivering = NULL;
+	}
+	if (channel->deliver_id && !channel->ready.head) {
+		g_source_remove(channel->deliver_id);
+		channel->deliver_id = 0;
+	}
+	channel_unref(channel);
+}
+
+static gboolean on_deliver(gpointer data)
+{
+	NbhGrpcChannel *channel = data;
+
+	channel->deliver_id = 0;
+	nbh_grpc_deliver(channel);
+	return G_SOURCE_REMOVE;
+}
+
+void nbh_grpc_call_ready(NbhGrpcCall *call)
+{
+	NbhGrpcChannel *channel = call->channel;
+
+	if (call->is_ready || call->is_gone)
+		return;
+	call->is_ready = TRUE;
+	g_queue_push_tail_link(&channel->ready, &call->ready_link);
+	if (!channel->deliver_id && !channel->is_freed)
+		channel->deliver_id = g_idle_add_full(G_PRIORITY_DEFAULT, on_deliver, channel, NULL);
+}
+
+static NbhGrpcCall *call_start(NbhGrpcCall *call)
+{
+	NbhGrpcChannel *channel = call->channel;
+
+	if (channel->n_calls > NBH_GRPC_CALLS_MAX)
+		nbh_grpc_call_end(call, NBH_GRPC_RESOURCE_EXHAUSTED,
+				  g_strdup_printf("%s: too many calls at once", channel->authority));
+	else if (channel->unsent_bytes > NBH_GRPC_OUTPUT_MAX_BYTES)
+		nbh_grpc_call_end(call, NBH_GRPC_RESOURCE_EXHAUSTED,
+				  g_strdup_printf("%s: too much is waiting to be sent", channel->authority));
+	else
+		nbh_grpc_transport_add(nbh_grpc_current_transport(channel), call);
+	return call;
+}
+
+NbhGrpcCall *nbh_grpc_call(NbhGrpcChannel *channel, const char *method, const char *const *headers,
+                           GBytes *message, gboolean half_close, guint deadline_ms,
+                           const NbhGrpcEvents *events, gpointer owner)
+{
+	NbhGrpcCall *call = nbh_grpc_call_new(channel, method, headers, message, half_close, deadline_ms);
+
+	call->events = events;
+	call->owner = owner;
+	return call_start(call);
+}
+
+NbhGrpcCall *nbh_grpc_unary(NbhGrpcChannel *channel, const char *method, GBytes *message,
+                            guint deadline_ms, NbhGrpcReply on_reply, gpointer owner)
+{
+	NbhGrpcCall *call = nbh_grpc_call_new(channel, method, NULL, message, TRUE, deadline_ms);
+
+	call->on_reply = on_reply;
+	call->owner = owner;
+	return call_start(call);
+}
