@@ -10,3 +10,13 @@ TESTS += %D%/unit/test-stream
 %C%_unit_test_stream_SOURCES = %D%/unit/test-stream.c
 %C%_unit_test_stream_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_stream_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
+# Order: who needs comes before who is needed.
+SERVER_TEST_LIBS = src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a src/net/libnbh-net.a \
+	$(WIRE_LIBS) src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+
+# Run by hand against a real server; see its head.
+check_PROGRAMS += %D%/tools/live-servers
+%C%_tools_live_servers_SOURCES = %D%/tools/live-servers.c
+%C%_tools_live_servers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_tools_live_servers_LDADD = $(SERVER_TEST_LIBS)

@@ -334,6 +334,29 @@ static void end_by_reset(NbhGrpcCall *call, guint32 error_code)
 	}
 }
 
+/*
+ * gRPC's own table (doc/http-grpc-status-mapping.md), but that 401 and 403 come from a proxy that
+ * knows nothing of peers: only a real grpc-status may say that a peer is refused.
+ */
+static int status_of_http(guint http_status)
+{
+	switch (http_status) {
+	case 400:
+		return NBH_GRPC_INTERNAL;
+	case 404:
+		return NBH_GRPC_UNIMPLEMENTED;
+	case 401:
+	case 403:
+	case 429:
+	case 502:
+	case 503:
+	case 504:
+		return NBH_GRPC_UNAVAILABLE;
+	default:
+		return NBH_GRPC_UNKNOWN;
+	}
+}
+
 /* A response that is no gRPC: a proxy's error page, another web server. */
 static void end_not_grpc(NbhGrpcCall *call)
 {
@@ -342,11 +365,11 @@ static void end_not_grpc(NbhGrpcCall *call)
 	const char *authority = call->channel->authority;
 
 	if (call->http_status != 200)
-		nbh_grpc_call_end(call, NBH_GRPC_UNAVAILABLE,
+		nbh_grpc_call_end(call, status_of_http(call->http_status),
 				  g_strdup_printf("%s answered HTTP %u, not gRPC", authority,
 						  call->http_status));
 	else
-		nbh_grpc_call_end(call, NBH_GRPC_UNAVAILABLE,
+		nbh_grpc_call_end(call, NBH_GRPC_UNIMPLEMENTED,
 				  g_strdup_printf("%s answered with content type \"%s\", not gRPC",
 						  authority, clean));
 }

@@ -95,8 +95,8 @@ GrpcTransport *nbh_grpc_transport_new(NbhGrpcChannel *channel);
 void nbh_grpc_transport_add(GrpcTransport *transport, NbhGrpcCall *call);
 /* The call is over or moves on: RST_STREAM if its stream is still open. Never frees the transport. */
 void nbh_grpc_transport_remove(GrpcTransport *transport, NbhGrpcCall *call);
-/* Takes problem, a text for users. Its calls end with UNAVAILABLE. Not inside nghttp2 callbacks. */
-void nbh_grpc_transport_fail(GrpcTransport *transport, char *problem);
+/* Its calls end with status and "HOST:PORT: problem". Not inside nghttp2 callbacks. */
+void nbh_grpc_transport_fail(GrpcTransport *transport, int status, const char *problem);
 void nbh_grpc_transport_probe(GrpcTransport *transport);
 void nbh_grpc_transport_free(GrpcTransport *transport); /* without its calls noticing */
 

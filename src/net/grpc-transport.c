@@ -72,20 +72,20 @@ static void transport_kill(GrpcTransport *transport)
 	transport_unref(transport);
 }
 
-void nbh_grpc_transport_fail(GrpcTransport *transport, char *problem)
+void nbh_grpc_transport_fail(GrpcTransport *transport, int status, const char *problem)
 {
+	g_autofree char *text = NULL;
 	NbhGrpcCall *call;
 
-	if (transport->is_dead) {
-		g_free(problem);
+	if (transport->is_dead)
 		return;
-	}
+	/* problem may be a member. */
+	text = g_strdup_printf("%s: %s", transport->channel->authority, problem);
 	g_rc_box_acquire(transport);
 	transport_kill(transport);
 	while ((call = g_queue_peek_head(&transport->calls)))
-		nbh_grpc_call_end(call, NBH_GRPC_UNAVAILABLE, g_strdup(problem));
+		nbh_grpc_call_end(call, status, g_strdup(text));
 	transport_unref(transport);
-	g_free(problem);
 }
 
 void nbh_grpc_transport_free(GrpcTransport *transport)
@@ -99,10 +99,15 @@ void nbh_grpc_transport_free(GrpcTransport *transport)
 	transport_unref(transport);
 }
 
-static void fail_printf(GrpcTransport *transport, const char *what)
+static void fail(GrpcTransport *transport, const char *problem)
 {
-	nbh_grpc_transport_fail(transport,
-				g_strdup_printf("%s: %s", transport->channel->authority, what));
+	nbh_grpc_transport_fail(transport, NBH_GRPC_UNAVAILABLE, problem);
+}
+
+/* Another kind of server: trying again soon will not help. */
+static void fail_foreign(GrpcTransport *transport, const char *problem)
+{
+	nbh_grpc_transport_fail(transport, NBH_GRPC_UNIMPLEMENTED, problem);
 }
 
 /* Moves what nghttp2 wants to send to the socket. May kill the transport. */
@@ -119,7 +124,7 @@ static void flush(GrpcTransport *transport)
 			ssize_t len = nghttp2_session_mem_send(transport->session, &data);
 
 			if (len < 0) {
-				fail_printf(transport, nghttp2_strerror((int)len));
+				fail(transport, nghttp2_strerror((int)len));
 				return;
 			}
 			if (len == 0)
@@ -139,7 +144,7 @@ static void flush(GrpcTransport *transport)
 	if (transport->out->len > 0)
 		return;
 	if (!nghttp2_session_want_read(transport->session) && !nghttp2_session_want_write(transport->session))
-		fail_printf(transport, transport->goaway     ? transport->goaway
+		fail(transport, transport->goaway     ? transport->goaway
 				       : transport->h2_error ? transport->h2_error
 							     : "the connection has ended");
 	else if (transport->is_draining && g_queue_is_empty(&transport->calls))
@@ -168,7 +173,7 @@ static gboolean on_no_ack(gpointer data)
 	NbhGrpcChannel *channel = transport->channel;
 
 	transport->ack_id = 0;
-	fail_printf(transport, "no answer to a PING");
+	fail(transport, "no answer to a PING");
 	nbh_grpc_deliver(channel);
 	return G_SOURCE_REMOVE;
 }
@@ -378,7 +383,7 @@ static gboolean on_no_settings(gpointer data)
 	NbhGrpcChannel *channel = transport->channel;
 
 	transport->settings_id = 0;
-	fail_printf(transport, transport->first->len > 0 ? "does not speak HTTP/2"
+	fail_foreign(transport, transport->first->len > 0 ? "does not speak HTTP/2"
 							 : "does not speak HTTP/2 (it says nothing)");
 	nbh_grpc_deliver(channel);
 	return G_SOURCE_REMOVE;
@@ -439,7 +444,7 @@ static gboolean feed(GrpcTransport *transport, const guint8 *data, gsize len)
 		if (!transport->is_http2) {
 			g_autofree char *problem = foreign_greeting(transport->first);
 
-			fail_printf(transport, problem);
+			fail_foreign(transport, problem);
 			return FALSE;
 		}
 		n = nghttp2_session_mem_recv(transport->session, transport->first->data, transport->first->len);
@@ -448,7 +453,7 @@ static gboolean feed(GrpcTransport *transport, const guint8 *data, gsize len)
 		n = nghttp2_session_mem_recv(transport->session, data, len);
 	}
 	if (n < 0) {
-		fail_printf(transport, nghttp2_strerror((int)n));
+		fail(transport, nghttp2_strerror((int)n));
 		return FALSE;
 	}
 	return TRUE;
@@ -484,12 +489,14 @@ static void on_closed(NbhStream *stream, const char *error, gpointer owner)
 {
 	GrpcTransport *transport = owner;
 	NbhGrpcChannel *channel = transport->channel;
-	g_autofree char *foreign = NULL;
-
 	(void)stream;
-	if (transport->first->len > 0)
-		foreign = foreign_greeting(transport->first);
-	fail_printf(transport, foreign ? foreign : transport->goaway ? transport->goaway : error);
+	if (transport->first->len > 0) {
+		g_autofree char *foreign = foreign_greeting(transport->first);
+
+		fail_foreign(transport, foreign);
+	} else {
+		fail(transport, transport->goaway ? transport->goaway : error);
+	}
 	nbh_grpc_deliver(channel);
 }
 

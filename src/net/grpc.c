@@ -77,8 +77,7 @@ const char *nbh_grpc_channel_url(const NbhGrpcChannel *channel)
 void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why)
 {
 	while (channel->transports.head)
-		nbh_grpc_transport_fail(channel->transports.head->data,
-					g_strdup_printf("%s: %s", channel->authority, why));
+		nbh_grpc_transport_fail(channel->transports.head->data, NBH_GRPC_UNAVAILABLE, why);
 }
 
 void nbh_grpc_channel_probe(NbhGrpcChannel *channel)
