@@ -14,7 +14,7 @@
 #define NBH_SIGNAL_BODY_MAX_BYTES (64 * 1024)         /* offers are < 1 KiB */
 #define NBH_SIGNAL_SENDS_MAX 512                      /* unary Sends in flight; later ones wait in line */
 #define NBH_SIGNAL_QUEUE_MAX 4096                     /* Sends waiting; then the oldest is dropped */
-#define NBH_HUB_SIGNAL_QUEUE_MAX 1024                 /* messages waiting for one slow ConnectStream */
+#define NBH_HUB_SIGNAL_QUEUE_MAX_BYTES (1024 * 1024)  /* waiting for one slow ConnectStream: 1024 of the largest usual */
 #define NBH_HUB_CONNECTIONS_MAX 4096                  /* TCP connections of the hub */
 #define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
 #define NBH_PREFIXES_PER_PEER_MAX 512

@@ -1,0 +1,397 @@
+#include "config.h"
+
+#include "hub/front.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "net/grpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <string.h>
+
+#define BACKLOG 512 /* all clients come back at once after a restart: 11.2 */
+#define ACCEPTS_PER_TURN 64
+#define FIRST_BYTES_S 20
+#define NO_CALL_S 60
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" /* RFC 9113 3.4 */
+#define PREFACE_LEN (sizeof(PREFACE) - 1)
+
+static const char not_grpc[] =
+	"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+	"This is a netbird-hub. It speaks gRPC over HTTP/2: give this address to NetBird clients as\n"
+	"their management URL. There are no web pages here.\n";
+
+struct _NbhFront {
+	GHashTable *routes;   /* path, borrowed -> Route, owned */
+	GPtrArray *listeners; /* Listener, owned */
+	GQueue conns;         /* Conn, owned */
+	guint n_refused;
+	int spare_fd; /* for the moment when there is no other */
+};
+
+typedef struct {
+	const NbhHubMethod *method;
+	gpointer service;
+} Route;
+
+typedef struct {
+	int fd;
+	guint watch_id;
+} Listener;
+
+typedef struct {
+	NbhFront *front;
+	GList link;
+	NbhStream *stream; /* owned until h2 takes it */
+	NbhH2srv *h2;      /* owned; NULL while sniffing */
+	guint8 first[PREFACE_LEN];
+	gsize n_first;
+	guint n_calls;
+	guint timer_id; /* to the first bytes, later without a call */
+	struct nbh_addr remote;
+} Conn;
+
+typedef struct {
+	NbhHubCall call;
+	Conn *conn; /* borrowed */
+	gpointer service;
+} FrontCall;
+
+static void conn_free(Conn *conn)
+{
+	NbhH2srv *h2 = g_steal_pointer(&conn->h2);
+
+	/* First: the ends of its calls still look at conn. */
+	nbh_h2srv_free(h2);
+	if (conn->timer_id)
+		g_source_remove(conn->timer_id);
+	nbh_stream_free(conn->stream);
+	g_queue_unlink(&conn->front->conns, &conn->link);
+	g_free(conn);
+}
+
+static gboolean on_first_late(gpointer data)
+{
+	Conn *conn = data;
+
+	conn->timer_id = 0;
+	conn_free(conn);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean on_no_call(gpointer data)
+{
+	Conn *conn = data;
+
+	conn->timer_id = 0;
+	nbh_h2srv_shutdown(conn->h2);
+	return G_SOURCE_REMOVE;
+}
+
+static void set_timer(Conn *conn, guint seconds, GSourceFunc func)
+{
+	if (conn->timer_id)
+		g_source_remove(conn->timer_id);
+	conn->timer_id = func ? g_timeout_add_seconds(seconds, func, conn) : 0;
+}
+
+static void on_call(NbhH2srvCall *h2, const char *path, gpointer owner)
+{
+	Conn *conn = owner;
+	const Route *route = g_hash_table_lookup(conn->front->routes, path);
+	FrontCall *call;
+
+	if (!route) {
+		nbh_h2srv_finish(h2, NBH_GRPC_UNIMPLEMENTED, "unknown method");
+		return;
+	}
+	if (conn->n_calls++ == 0)
+		set_timer(conn, 0, NULL);
+	call = g_new0(FrontCall, 1);
+	call->conn = conn;
+	call->service = route->service;
+	call->call.method = route->method;
+	call->call.h2 = h2;
+	call->call.remote = conn->remote;
+	nbh_h2srv_call_set_data(h2, call);
+	if (route->method->on_start)
+		route->method->on_start(&call->call, call->service);
+}
+
+static void on_message(NbhH2srvCall *h2, const guint8 *data, gsize len, gpointer owner)
+{
+	FrontCall *call = nbh_h2srv_call_data(h2);
+
+	(void)owner;
+	if (!call)
+		return;
+	call->call.has_message = TRUE;
+	if (call->call.method->on_message)
+		call->call.method->on_message(&call->call, data, len, call->service);
+}
+
+static void on_half_close(NbhH2srvCall *h2, gpointer owner)
+{
+	const FrontCall *call = nbh_h2srv_call_data(h2);
+
+	(void)owner;
+	/* Where no message is expected the end of the request says nothing either. */
+	if (call && call->call.method->on_message && !call->call.has_message)
+		nbh_h2srv_finish(h2, NBH_GRPC_INVALID_ARGUMENT, "the request has no message");
+}
+
+static void on_gone(NbhH2srvCall *h2, gpointer owner)
+{
+	FrontCall *call = nbh_h2srv_call_data(h2);
+	Conn *conn = owner;
+
+	if (!call)
+		return;
+	if (call->call.method->on_gone)
+		call->call.method->on_gone(&call->call, call->service);
+	g_free(call);
+	if (--conn->n_calls == 0 && conn->h2)
+		set_timer(conn, NO_CALL_S, on_no_call);
+}
+
+static void on_h2_closed(NbhH2srv *h2, gpointer owner)
+{
+	(void)h2;
+	conn_free(owner);
+}
+
+static const NbhH2srvEvents h2_events = {
+	.on_call = on_call,
+	.on_message = on_message,
+	.on_half_close = on_half_close,
+	.on_gone = on_gone,
+	.on_closed = on_h2_closed,
+};
+
+static void on_stream_up(NbhStream *stream, gpointer owner)
+{
+	Conn *conn = owner;
+	struct sockaddr_storage sa;
+	struct nbh_endpoint endpoint;
+	GSocketAddress *remote = nbh_stream_remote(stream);
+
+	if (remote && g_socket_address_to_native(remote, &sa, sizeof(sa), NULL) &&
+	    nbh_endpoint_from_sockaddr((const struct sockaddr *)&sa, &endpoint) == 0)
+		conn->remote = endpoint.addr;
+}
+
+/* A browser sees the text; a TLS client to our plain port sees the end. */
+static void refuse_http(Conn *conn)
+{
+	guint8 rest[4096];
+
+	if (g_ascii_isupper((char)conn->first[0])) {
+		/* Unread bytes would turn our close into a reset that overtakes the answer. */
+		(void)nbh_stream_read(conn->stream, rest, sizeof(rest));
+		(void)nbh_stream_write(conn->stream, (const guint8 *)not_grpc, sizeof(not_grpc) - 1);
+	}
+	conn_free(conn);
+}
+
+static void on_stream_readable(NbhStream *stream, gpointer owner)
+{
+	Conn *conn = owner;
+
+	while (conn->n_first < PREFACE_LEN) {
+		gssize n = nbh_stream_read(stream, conn->first + conn->n_first,
+					   PREFACE_LEN - conn->n_first);
+
+		if (n <= 0)
+			return; /* more comes, or on_closed */
+		conn->n_first += (gsize)n;
+		if (memcmp(conn->first, PREFACE, conn->n_first) != 0) {
+			refuse_http(conn);
+			return;
+		}
+	}
+	conn->h2 = nbh_h2srv_new(g_steal_pointer(&conn->stream), conn->first, conn->n_first,
+				 &h2_events, conn);
+	set_timer(conn, NO_CALL_S, on_no_call);
+}
+
+static void on_stream_writable(NbhStream *stream, gpointer owner)
+{
+	(void)stream;
+	(void)owner;
+}
+
+static void on_stream_closed(NbhStream *stream, const char *error, gpointer owner)
+{
+	(void)stream;
+	(void)error;
+	conn_free(owner);
+}
+
+static const NbhStreamEvents sniff_events = {
+	.on_up = on_stream_up,
+	.on_readable = on_stream_readable,
+	.on_writable = on_stream_writable,
+	.on_closed = on_stream_closed,
+};
+
+static void take_connection(NbhFront *front, int fd)
+{
+	g_autoptr(GError) error = NULL;
+	GSocket *socket;
+	Conn *conn;
+
+	if (front->conns.length >= NBH_HUB_CONNECTIONS_MAX) {
+		close(fd);
+		if (nbh_log_worth(++front->n_refused))
+			nbh_log(NBH_LOG_WARN, "front", "connection-refused limit=%d times=%u",
+				NBH_HUB_CONNECTIONS_MAX, front->n_refused);
+		return;
+	}
+	socket = g_socket_new_from_fd(fd, &error);
+	if (!socket) {
+		close(fd);
+		return;
+	}
+	conn = g_new0(Conn, 1);
+	conn->front = front;
+	conn->link.data = conn;
+	g_queue_push_tail_link(&front->conns, &conn->link);
+	set_timer(conn, FIRST_BYTES_S, on_first_late);
+	conn->stream = nbh_stream_accept(socket, &sniff_events, conn);
+}
+
+/*
+ * No descriptor is left: the pending connection would keep the socket readable and the loop busy.
+ * The spare one makes room to take it and hang up.
+ */
+static void hang_up_one(NbhFront *front, int listening_fd, int err)
+{
+	int fd;
+
+	if (nbh_log_worth(++front->n_refused))
+		nbh_log(NBH_LOG_ERROR, "front", "accept: %s times=%u", g_strerror(err),
+			front->n_refused);
+	if (front->spare_fd >= 0)
+		close(front->spare_fd);
+	fd = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	front->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static gboolean on_acceptable(gint fd, GIOCondition condition, gpointer data)
+{
+	NbhFront *front = data;
+
+	(void)condition;
+	for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
+		int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (accepted >= 0) {
+			take_connection(front, accepted);
+			continue;
+		}
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			break;
+		if (errno != EINTR && errno != ECONNABORTED) {
+			hang_up_one(front, fd, errno);
+			break;
+		}
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+static void listener_free(gpointer data)
+{
+	Listener *listener = data;
+
+	g_source_remove(listener->watch_id);
+	close(listener->fd);
+	g_free(listener);
+}
+
+static int open_listener(const struct nbh_endpoint *endpoint, guint16 *ret_port)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = nbh_endpoint_to_sockaddr(endpoint, &sa);
+	gboolean v6 = endpoint->addr.family == AF_INET6;
+	int on = 1, off = 0;
+	nbh_cleanup_close int fd = -1;
+	struct nbh_endpoint bound;
+
+	fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0) ||
+	    bind(fd, (struct sockaddr *)&sa, len) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	len = sizeof(sa);
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0)
+		return -errno;
+	if (nbh_endpoint_from_sockaddr((struct sockaddr *)&sa, &bound) < 0)
+		return -EINVAL;
+	*ret_port = bound.port;
+	return nbh_steal_fd(&fd);
+}
+
+NbhFront *nbh_front_new(void)
+{
+	NbhFront *front = g_new0(NbhFront, 1);
+
+	front->routes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
+	front->listeners = g_ptr_array_new_with_free_func(listener_free);
+	front->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return front;
+}
+
+void nbh_front_add(NbhFront *front, const NbhHubMethod *methods, gpointer service)
+{
+	for (; methods->path; methods++) {
+		Route *route = g_new(Route, 1);
+
+		route->method = methods;
+		route->service = service;
+		g_hash_table_insert(front->routes, (gpointer)methods->path, route);
+	}
+}
+
+gboolean nbh_front_listen(NbhFront *front, const struct nbh_endpoint *endpoint, guint16 *ret_port,
+			  GError **error)
+{
+	char text[NBH_ADDR_TEXT_MAX];
+	int fd = open_listener(endpoint, ret_port);
+	Listener *listener;
+
+	if (fd < 0) {
+		g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(-fd),
+			    "listen on TCP %s port %u: %s", nbh_addr_format(&endpoint->addr, text),
+			    endpoint->port, g_strerror(-fd));
+		return FALSE;
+	}
+	listener = g_new0(Listener, 1);
+	listener->fd = fd;
+	listener->watch_id = g_unix_fd_add(fd, G_IO_IN, on_acceptable, front);
+	g_ptr_array_add(front->listeners, listener);
+	return TRUE;
+}
+
+guint nbh_front_connections(const NbhFront *front)
+{
+	return front->conns.length;
+}
+
+void nbh_front_free(NbhFront *front)
+{
+	if (!front)
+		return;
+	g_ptr_array_unref(front->listeners);
+	while (front->conns.head)
+		conn_free(front->conns.head->data);
+	g_hash_table_unref(front->routes);
+	if (front->spare_fd >= 0)
+		close(front->spare_fd);
+	g_free(front);
+}

@@ -1,0 +1,26 @@
+#ifndef NBH_HUB_FRONT_H
+#define NBH_HUB_FRONT_H
+
+/*
+ * The TCP side: listens, tells HTTP/2 from the rest, and hands each gRPC call to the service that
+ * has its method. Bounds what strangers can hold: connections, time to the first bytes, time without
+ * a call. netbird-hub.md 1.1, 11.5.
+ */
+
+#include "base/addr.h"
+#include "hub/call.h"
+
+#include <gio/gio.h>
+
+typedef struct _NbhFront NbhFront;
+
+NbhFront *nbh_front_new(void);
+/* methods end with path NULL; service goes to their functions. Both are borrowed. */
+void nbh_front_add(NbhFront *front, const NbhHubMethod *methods, gpointer service);
+/* An unspecified IPv6 address serves IPv4, too. ret_port: the chosen one when the port was 0. */
+gboolean nbh_front_listen(NbhFront *front, const struct nbh_endpoint *endpoint, guint16 *ret_port,
+			  GError **error);
+guint nbh_front_connections(const NbhFront *front);
+void nbh_front_free(NbhFront *front); /* ends all connections; every call's on_gone is called */
+
+#endif
