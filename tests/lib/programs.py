@@ -7,6 +7,7 @@ built (scripts/interop says how they are given); nothing here needs them otherwi
 import base64
 import json
 import os
+import shutil
 import signal
 import time
 import urllib.error
@@ -75,11 +76,8 @@ def install(lab, with_hub=True):
         paths = {name: find_program(name) for name in names}
         os.makedirs(target, mode=0o755)
         for name, path in paths.items():
-            place = os.path.join(target, name)
-            with open(place, "wb"):
-                pass
-            lab_module.sh(f"mount --bind '{path}' {place}")
-        lab.bin_dir = target
+            # A copy, not a mount: hosts that exist already would not see a mount.
+            os.chmod(shutil.copy(path, target), 0o755)
     return target
 
 
