@@ -14,3 +14,21 @@ TESTS += %D%/contract/contract-ice-fake
 %C%_contract_contract_ice_process_SOURCES = %D%/contract/contract-ice.c
 %C%_contract_contract_ice_process_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) -DBACKEND=nbh_ice_process
 %C%_contract_contract_ice_process_LDADD = $(%C%_contract_contract_ice_fake_LDADD)
+
+check_PROGRAMS += %D%/unit/test-ice-txid %D%/unit/test-ice-port
+TESTS += %D%/unit/test-ice-txid %D%/unit/test-ice-port
+%C%_unit_test_ice_txid_SOURCES = %D%/unit/test-ice-txid.c
+%C%_unit_test_ice_txid_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_txid_LDADD = $(ICED_LIBS)
+%C%_unit_test_ice_port_SOURCES = %D%/unit/test-ice-port.c
+%C%_unit_test_ice_port_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_port_LDADD = $(ICED_LIBS)
+
+# What the namespace cases drive netbird-ice with.
+check_PROGRAMS += %D%/lib/ice-drive %D%/lib/stun-standin
+%C%_lib_ice_drive_SOURCES = %D%/lib/ice-drive.c
+%C%_lib_ice_drive_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_lib_ice_drive_LDADD = src/ice/libnbh-ice.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
+%C%_lib_stun_standin_SOURCES = %D%/lib/stun-standin.c
+%C%_lib_stun_standin_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_lib_stun_standin_LDADD = src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)

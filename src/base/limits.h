@@ -35,6 +35,7 @@
 #define NBH_ICE_TXIDS_MAX 65536                       /* remembered STUN transactions per direction */
 #define NBH_ICE_MESSAGE_MAX_BYTES 4096                /* one datagram on ice.sock */
 #define NBH_ICE_QUEUE_MAX 16384                       /* lines waiting at one end of ice.sock: two full listings */
+#define NBH_ICE_STORE_MAX_BYTES (32 * 1024 * 1024)    /* ice/sessions: all sessions with all their candidates */
 #define NBH_ICE_UFRAG_MAX 64
 #define NBH_ICE_PWD_MAX 256                           /* RFC 8445 5.3: at most 256 characters */
 #define NBH_STUN_SERVERS_MAX 16

@@ -21,7 +21,7 @@ const struct nbh_addr nbh_tun_addr6 = { AF_INET6, { 0x01, [15] = 8 } };
 /* Sends one request and waits for its answer. */
 static int talk(struct mnl_socket *nl, struct nlmsghdr *request)
 {
-	char buf[MNL_SOCKET_BUFFER_SIZE];
+	char buf[8192]; /* an answer is an errno and the request again */
 	ssize_t n;
 
 	request->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;

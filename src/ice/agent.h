@@ -1,0 +1,44 @@
+#ifndef NBH_ICE_AGENT_H
+#define NBH_ICE_AGENT_H
+
+/*
+ * One libnice agent behind the port adaptor. Settings of ice-port.md sections 1 and 13: aggressive
+ * nomination, trickle, no TCP, no UPnP, no consent freshness, one dummy address per family, a
+ * context of its own.
+ */
+
+#include "ice/ice.h"
+#include "ice/port.h"
+
+typedef struct _NbhAgent NbhAgent;
+
+/* From the loop or from inside set_remote() and add_candidate(); nbh_agent_free() is not legal inside. */
+typedef struct {
+	/* May come again with another pair. The local end is what the kernel's WireGuard will use. */
+	void (*on_selected)(NbhAgent *agent, const NbhIcePair *pair, gpointer owner);
+	/* Checks ran out. It goes on answering, and a new candidate revives it. */
+	void (*on_failed)(NbhAgent *agent, gpointer owner);
+} NbhAgentEvents;
+
+/* Describes the local end of a pair: what the far end saw, for status. */
+typedef struct {
+	gboolean (*natural_source)(const struct nbh_endpoint *to, struct nbh_addr *ret_from, gpointer owner);
+	gpointer owner;
+	guint16 port; /* WireGuard's */
+} NbhAgentWorld;
+
+NbhAgent *nbh_agent_new(NbhPort *port, const NbhAgentWorld *world, const NbhIceOpen *open,
+                        const NbhAgentEvents *events, gpointer owner, GError **error);
+
+/* Candidates that came earlier are used now. */
+void nbh_agent_set_remote(NbhAgent *agent, const NbhIceCreds *creds);
+/* Kept until the credentials are known; repeated ones and those beyond the limit change nothing. TRUE: new. */
+gboolean nbh_agent_add_candidate(NbhAgent *agent, const NbhCandidate *candidate);
+
+const NbhCandidateSet *nbh_agent_candidates(const NbhAgent *agent);
+guint16 nbh_agent_q(const NbhAgent *agent);
+
+/* No event after this. libnice closes in its own time, bounded by nothing that we wait for. */
+void nbh_agent_free(NbhAgent *agent);
+
+#endif

@@ -1,0 +1,259 @@
+#include "config.h"
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "ice/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define DEFAULT_USER "netbird-ice"
+#define DEFAULT_UID 61902 /* architecture.md section 1: where there is no such user */
+#define EXIT_USAGE 2
+#define EXIT_PERMISSION 77
+
+typedef struct {
+	const char *config_dir;
+	gboolean debug, has_user;
+	struct nbh_isolate_config isolate;
+} Options;
+
+static const char usage[] =
+	"usage: netbird-ice --config-dir DIR [--fwmark N] [--user USER:GROUP] [--debug]\n"
+	"       netbird-ice --version | --help\n"
+	"\n"
+	"Runs the ICE agents of netbird-helper behind WireGuard's UDP port, without any privilege\n"
+	"once it has started. See netbird-ice(8).\n";
+
+static gboolean parse_number(const char *text, guint64 max, guint64 *ret)
+{
+	char *end;
+	guint64 value;
+
+	errno = 0;
+	value = g_ascii_strtoull(text, &end, 0);
+
+	if (errno || end == text || *end || !g_ascii_isdigit(text[0]) || value > max)
+		return FALSE;
+
+	*ret = value;
+	return TRUE;
+}
+
+static gboolean find_user(const char *name, uid_t *ret_user, gid_t *ret_group)
+{
+	const struct passwd *user;
+	guint64 number;
+
+	if (parse_number(name, G_MAXUINT32 - 1, &number)) {
+		*ret_user = (uid_t)number;
+		*ret_group = (gid_t)number;
+		return TRUE;
+	}
+
+	user = getpwnam(name);
+
+	if (!user)
+		return FALSE;
+
+	*ret_user = user->pw_uid;
+	*ret_group = user->pw_gid;
+	return TRUE;
+}
+
+static gboolean find_group(const char *name, gid_t *ret_group)
+{
+	const struct group *group;
+	guint64 number;
+
+	if (parse_number(name, G_MAXUINT32 - 1, &number)) {
+		*ret_group = (gid_t)number;
+		return TRUE;
+	}
+
+	group = getgrnam(name);
+
+	if (!group)
+		return FALSE;
+
+	*ret_group = group->gr_gid;
+	return TRUE;
+}
+
+/* "USER", or "USER:GROUP"; never root. */
+static gboolean parse_user(const char *text, Options *options)
+{
+	g_auto(GStrv) parts = g_strsplit(text, ":", 2);
+	struct nbh_isolate_config *isolate = &options->isolate;
+
+	if (!parts[0] || !find_user(parts[0], &isolate->user, &isolate->group) ||
+	    (parts[1] && !find_group(parts[1], &isolate->group))) {
+		fprintf(stderr, "netbird-ice: --user %s: there is no such user or group\n", text);
+		return FALSE;
+	}
+
+	if (isolate->user == 0) {
+		fprintf(stderr, "netbird-ice: --user %s: root is what it wants to get rid of\n", text);
+		return FALSE;
+	}
+
+	options->has_user = TRUE;
+	return TRUE;
+}
+
+/* -1: go on; otherwise the exit code. */
+static int parse_options(int argc, char **argv, Options *options)
+{
+	static const struct option known[] = {
+		{ "config-dir", required_argument, NULL, 'c' }, { "fwmark", required_argument, NULL, 'm' },
+		{ "user", required_argument, NULL, 'u' },       { "debug", no_argument, NULL, 'd' },
+		{ "version", no_argument, NULL, 'V' },          { "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	guint64 number;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			options->config_dir = optarg;
+			break;
+		case 'm':
+			if (!parse_number(optarg, G_MAXUINT32, &number)) {
+				fprintf(stderr, "netbird-ice: --fwmark %s: not a number\n", optarg);
+				return EXIT_USAGE;
+			}
+
+			options->isolate.fwmark = (guint32)number;
+			break;
+		case 'u':
+			if (!parse_user(optarg, options))
+				return EXIT_USAGE;
+			break;
+		case 'd':
+			options->debug = TRUE;
+			break;
+		case 'V':
+			puts("netbird-ice " PACKAGE_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+
+	if (!options->config_dir || optind != argc) {
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+
+	return -1;
+}
+
+/*
+ * DIR/ice, made if it is not there. As root by hand: for the user that we become; only what we have
+ * just made is given away.
+ */
+static int open_directory(const Options *options, int *ret_fd, struct nbh_why *why)
+{
+	nbh_cleanup_close int dir = open(options->config_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	nbh_cleanup_close int ice = -1;
+	gboolean is_new;
+
+	if (dir < 0) {
+		nbh_why_set(why, "%s: %s", options->config_dir, g_strerror(errno));
+		return -errno;
+	}
+
+	is_new = !mkdirat(dir, "ice", 0750);
+	ice = openat(dir, "ice", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (ice < 0) {
+		nbh_why_set(why, "%s/ice: %s: make it, owned by the user of netbird-ice, mode 0750",
+		            options->config_dir, g_strerror(errno));
+		return -errno;
+	}
+
+	if (is_new && geteuid() == 0 &&
+	    (fchmod(ice, 0750) || fchown(ice, options->isolate.user, options->isolate.group))) {
+		nbh_why_set(why, "%s/ice: cannot hand it over: %s", options->config_dir, g_strerror(errno));
+		return -errno;
+	}
+
+	*ret_fd = nbh_steal_fd(&ice);
+	return 0;
+}
+
+static int report(int r, const struct nbh_why *why)
+{
+	nbh_log(NBH_LOG_ERROR, "ice", "stopped reason=\"%s\"", why->text);
+	return r == -EPERM || r == -EACCES || r == -ENOSPC || r == -EUSERS ? EXIT_PERMISSION : 1;
+}
+
+static int run(const Options *options)
+{
+	struct nbh_isolate_result isolated;
+	nbh_cleanup_close int dir = -1, lock = -1;
+	struct nbh_why why = { "" };
+	int r = open_directory(options, &dir, &why);
+
+	if (r)
+		return report(r, &why);
+
+	r = nbh_isolate(&options->isolate, &isolated, &why);
+
+	if (r)
+		return report(r, &why);
+
+	if (fchdir(dir)) {
+		nbh_why_set(&why, "%s/ice: %s", options->config_dir, g_strerror(errno));
+		return report(-errno, &why);
+	}
+
+	r = nbh_lock_take(dir, NBH_LOCK_ICE, &lock, &why);
+
+	if (r)
+		return report(r, &why);
+
+	r = nbh_server_run(dir, &isolated, &why);
+	nbh_rawsock_close(&isolated.sock);
+	close(isolated.tun);
+	return r == 1 ? report(-EIO, &why) : r;
+}
+
+int main(int argc, char **argv)
+{
+	Options options = { .isolate = { .user = DEFAULT_UID, .group = DEFAULT_UID } };
+	int r;
+
+	nbh_log_init("netbird-ice");
+	r = parse_options(argc, argv, &options);
+
+	if (r >= 0)
+		return r;
+
+	if (options.has_user && geteuid() != 0) {
+		fputs("netbird-ice: --user: only root can change the user\n", stderr);
+		return EXIT_USAGE;
+	}
+
+	if (!options.has_user && !find_user(DEFAULT_USER, &options.isolate.user, &options.isolate.group))
+		options.isolate.user = options.isolate.group = DEFAULT_UID;
+
+	if (options.debug)
+		nbh_log_set_level("debug");
+
+	signal(SIGPIPE, SIG_IGN);
+	umask(0077);
+	return run(&options);
+}
