@@ -15,14 +15,11 @@ TESTS += %D%/contract/contract-ice-fake
 %C%_contract_contract_ice_process_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) -DBACKEND=nbh_ice_process
 %C%_contract_contract_ice_process_LDADD = $(%C%_contract_contract_ice_fake_LDADD)
 
-check_PROGRAMS += %D%/unit/test-ice-txid %D%/unit/test-ice-port
-TESTS += %D%/unit/test-ice-txid %D%/unit/test-ice-port
+check_PROGRAMS += %D%/unit/test-ice-txid
+TESTS += %D%/unit/test-ice-txid
 %C%_unit_test_ice_txid_SOURCES = %D%/unit/test-ice-txid.c
 %C%_unit_test_ice_txid_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_ice_txid_LDADD = $(ICED_LIBS)
-%C%_unit_test_ice_port_SOURCES = %D%/unit/test-ice-port.c
-%C%_unit_test_ice_port_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
-%C%_unit_test_ice_port_LDADD = $(ICED_LIBS)
 
 # What the namespace cases drive netbird-ice with.
 check_PROGRAMS += %D%/lib/ice-drive %D%/lib/stun-standin
@@ -32,3 +29,6 @@ check_PROGRAMS += %D%/lib/ice-drive %D%/lib/stun-standin
 %C%_lib_stun_standin_SOURCES = %D%/lib/stun-standin.c
 %C%_lib_stun_standin_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_lib_stun_standin_LDADD = src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
+
+EXTRA_DIST += %D%/lib/wg-standin.py %D%/netns/iceport.py %D%/netns/case-ice-lan.py \
+	%D%/netns/case-ice-nat.py %D%/netns/case-ice-v6.py

@@ -107,14 +107,20 @@ static int become(uid_t user, gid_t group, struct nbh_why *why)
 	return 0;
 }
 
-/* A capability that the kernel has and we do not know is dropped with the rest. */
+/*
+ * While we are still root, in our user namespace or outside. Every capability that the kernel has,
+ * also those that are newer than this program.
+ */
+static void drop_bounding_set(void)
+{
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* fails without CAP_SETPCAP: no_new_privs holds */
+}
+
 static int drop_capabilities(struct nbh_why *why)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct none[2] = { { 0 } };
-
-	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* not allowed without CAP_SETPCAP */
 
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 
@@ -239,6 +245,9 @@ int nbh_isolate(const struct nbh_isolate_config *config, struct nbh_isolate_resu
 
 	if (!r)
 		r = nbh_tun_open(&result.tun, &result.has_v6, why);
+
+	if (!r)
+		drop_bounding_set();
 
 	if (!r && is_root)
 		r = become(config->user, config->group, why);
