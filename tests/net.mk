@@ -11,6 +11,12 @@ TESTS += %D%/unit/test-stream
 %C%_unit_test_stream_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_stream_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
 
+check_PROGRAMS += %D%/unit/test-netmon
+TESTS += %D%/unit/test-netmon
+%C%_unit_test_netmon_SOURCES = %D%/unit/test-netmon.c
+%C%_unit_test_netmon_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_netmon_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
 # Order: who needs comes before who is needed.
 SERVER_TEST_LIBS = src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a src/net/libnbh-net.a \
 	$(WIRE_LIBS) src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
