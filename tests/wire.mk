@@ -8,6 +8,24 @@ TESTS += %D%/unit/test-wire-signal
 %C%_unit_test_wire_signal_CFLAGS = $(wire_test_cflags)
 %C%_unit_test_wire_signal_LDADD = $(wire_test_ldadd)
 
+check_PROGRAMS += %D%/unit/test-wire-garbage
+TESTS += %D%/unit/test-wire-garbage
+%C%_unit_test_wire_garbage_SOURCES = %D%/unit/test-wire-garbage.c
+%C%_unit_test_wire_garbage_CFLAGS = $(wire_test_cflags) $(JSON_C_CFLAGS)
+%C%_unit_test_wire_garbage_LDADD = $(wire_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-wire-mgmt
+TESTS += %D%/unit/test-wire-mgmt
+%C%_unit_test_wire_mgmt_SOURCES = %D%/unit/test-wire-mgmt.c
+%C%_unit_test_wire_mgmt_CFLAGS = $(wire_test_cflags)
+%C%_unit_test_wire_mgmt_LDADD = $(wire_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-wire-stun
+TESTS += %D%/unit/test-wire-stun
+%C%_unit_test_wire_stun_SOURCES = %D%/unit/test-wire-stun.c
+%C%_unit_test_wire_stun_CFLAGS = $(wire_test_cflags)
+%C%_unit_test_wire_stun_LDADD = $(wire_test_ldadd)
+
 EXTRA_DIST += \
 	%D%/data/vectors/README.md \
 	%D%/data/vectors/management.json \

@@ -256,33 +256,14 @@ static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret
 
 /* --- the map ---------------------------------------------------------------------------------- */
 
-/* What must be known about earlier peers while reading the next one. */
+/* The peers so far, and what was left out. Repeated keys and prefixes are nbh_netmap_new()'s business. */
 typedef struct {
 	const struct nbh_key *own;
 	NbhNetmapPeer *peers; /* owned, with its members */
 	gsize n_peers, n_prefixes;
-	GHashTable *keys;     /* of peers[]; borrowed */
-	GHashTable *prefixes; /* of peers[].allowed_ips; borrowed */
 	GPtrArray *skipped;   /* char *, owned */
 	gsize n_skipped;
 } MapReader;
-
-static guint prefix_hash(gconstpointer p)
-{
-	const struct nbh_prefix *prefix = p;
-	guint hash = 2166136261u; /* FNV-1a */
-	gsize i;
-
-	for (i = 0; i < sizeof(prefix->addr.bytes); i++)
-		hash = (hash ^ prefix->addr.bytes[i]) * 16777619u;
-
-	return (hash ^ prefix->len) * 16777619u;
-}
-
-static gboolean prefix_equal(gconstpointer a, gconstpointer b)
-{
-	return nbh_prefix_compare(a, b) == 0;
-}
 
 static void reader_clear(MapReader *reader)
 {
@@ -295,8 +276,6 @@ static void reader_clear(MapReader *reader)
 	}
 
 	g_free(reader->peers);
-	g_clear_pointer(&reader->keys, g_hash_table_unref);
-	g_clear_pointer(&reader->prefixes, g_hash_table_unref);
 	g_clear_pointer(&reader->skipped, g_ptr_array_unref);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MapReader, reader_clear)
@@ -316,17 +295,25 @@ static void skip(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *pe
 	                                                 field, shown, problem));
 }
 
-/* The prefixes of one peer, masked, none twice. NULL: skipped, or *error set. */
+/* The prefixes of one peer, masked. NULL: skipped, or *error set. */
 static struct nbh_prefix *prefixes_decode(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *in,
-                                          gsize *ret_n, GError **error)
+                                          GError **error)
 {
 	g_autofree struct nbh_prefix *prefixes = NULL;
-	gsize i, j, n = 0;
+	gsize i;
 
 	if (in->n_allowedips > NBH_PREFIXES_PER_PEER_MAX) {
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
 		            "remotePeers[%" G_GSIZE_FORMAT "].allowedIps: %" G_GSIZE_FORMAT " entries, limit %d", index,
 		            in->n_allowedips, NBH_PREFIXES_PER_PEER_MAX);
+		return NULL;
+	}
+
+	reader->n_prefixes += in->n_allowedips;
+
+	if (reader->n_prefixes > NBH_PREFIXES_TOTAL_MAX) {
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "remotePeers: more than %d allowedIps together",
+		            NBH_PREFIXES_TOTAL_MAX);
 		return NULL;
 	}
 
@@ -340,42 +327,28 @@ static struct nbh_prefix *prefixes_decode(MapReader *reader, gsize index, const 
 			return NULL;
 		}
 
-		prefix = nbh_prefix_masked(&prefix);
-
-		/* netbird-wg refuses a file in which two peers share a prefix, so one of them must go. */
-		if (g_hash_table_contains(reader->prefixes, &prefix)) {
-			skip(reader, index, in, "allowedIps", in->allowedips[i], "belongs to another peer");
-			return NULL;
-		}
-
-		for (j = 0; j < n && !prefix_equal(&prefixes[j], &prefix); j++)
-			;
-
-		if (j == n)
-			prefixes[n++] = prefix;
+		prefixes[i] = nbh_prefix_masked(&prefix);
 	}
 
-	*ret_n = n;
 	return g_steal_pointer(&prefixes);
 }
 
 static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *in, GError **error)
 {
 	NbhNetmapPeer *peer = &reader->peers[reader->n_peers];
-	g_autofree struct nbh_prefix *prefixes = NULL;
+	struct nbh_prefix *prefixes;
 	GError *problem = NULL;
 	struct nbh_key key;
-	gsize i, n = 0;
 
-	if (!in->wgpubkey || nbh_key_parse(in->wgpubkey, &key) < 0 || nbh_key_is_zero(&key)) {
+	if (!in->wgpubkey || nbh_key_parse(in->wgpubkey, &key) < 0) {
 		skip(reader, index, in, "wgPubKey", in->wgpubkey, "no key");
 		return TRUE;
 	}
 
-	if ((reader->own && nbh_key_equal(&key, reader->own)) || g_hash_table_contains(reader->keys, &key))
+	if (reader->own && nbh_key_equal(&key, reader->own))
 		return TRUE;
 
-	prefixes = prefixes_decode(reader, index, in, &n, &problem);
+	prefixes = prefixes_decode(reader, index, in, &problem);
 
 	if (problem) {
 		g_propagate_error(error, problem);
@@ -385,25 +358,12 @@ static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePee
 	if (!prefixes)
 		return TRUE;
 
-	reader->n_prefixes += n;
-
-	if (reader->n_prefixes > NBH_PREFIXES_TOTAL_MAX) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "remotePeers: more than %d allowedIps together",
-		            NBH_PREFIXES_TOTAL_MAX);
-		return FALSE;
-	}
-
 	peer->key = key;
-	peer->allowed_ips = g_steal_pointer(&prefixes);
-	peer->n_allowed_ips = n;
+	peer->allowed_ips = prefixes;
+	peer->n_allowed_ips = in->n_allowedips;
 	peer->fqdn = nbh_pb_text(in->fqdn, TEXT_MAX_BYTES);
 	peer->agent_version = nbh_pb_text(in->agentversion, TEXT_MAX_BYTES);
 	reader->n_peers++;
-	g_hash_table_add(reader->keys, &peer->key);
-
-	for (i = 0; i < n; i++)
-		g_hash_table_add(reader->prefixes, &peer->allowed_ips[i]);
-
 	return TRUE;
 }
 
@@ -420,8 +380,6 @@ static NbhNetmap *map_decode(const Nbm__NetworkMap *in, const struct nbh_key *ow
 	}
 
 	reader.peers = g_new0(NbhNetmapPeer, n);
-	reader.keys = g_hash_table_new(nbh_key_hash, nbh_key_hash_equal);
-	reader.prefixes = g_hash_table_new(prefix_hash, prefix_equal);
 	reader.skipped = g_ptr_array_new_with_free_func(g_free);
 
 	for (i = 0; i < n; i++) {

@@ -43,8 +43,7 @@ GBytes *nbh_mgmt_encode_sync(const NbhMeta *meta);
 
 /*
  * Server -> client. own_public: left out of the map. Errors are of NBH_WIRE_ERROR (wire/error.h) and
- * name the field; on failure ret_update is untouched. Of two peers with one prefix the later one is
- * skipped. Addresses of servers that do not parse are left out, but for signal's in Login.
+ * name the field; on failure ret_update is untouched. Addresses of servers that do not parse are left out, but for signal's in Login.
  */
 gboolean nbh_mgmt_decode_server_key(const guint8 *message, gsize len, struct nbh_key *ret_key, GError **error);
 gboolean nbh_mgmt_decode_login(const guint8 *plain, gsize len, NbhMgmtUpdate *ret_update, GError **error);
