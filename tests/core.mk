@@ -31,3 +31,9 @@ TESTS += %D%/unit/test-core-peerset
 %C%_unit_test_core_peerset_SOURCES = %D%/unit/test-core-peerset.c
 %C%_unit_test_core_peerset_CFLAGS = $(core_test_cflags)
 %C%_unit_test_core_peerset_LDADD = $(core_test_ldadd)
+
+check_PROGRAMS += %D%/unit/test-conn
+TESTS += %D%/unit/test-conn
+%C%_unit_test_conn_SOURCES = %D%/unit/test-conn.c
+%C%_unit_test_conn_CFLAGS = $(core_test_cflags)
+%C%_unit_test_conn_LDADD = $(core_test_ldadd)

@@ -6,18 +6,41 @@
  * socket, no clock, no timer, no allocation inside. The rules are those of NetBird's signalling
  * (design: architecture.md section 5; interop.md rules 1-19; netbird-wire.md section 4).
  *
- *   state      means                                     holds              leaves on
- *   DOWN       peer not wanted                           nothing            START -> SIGNALING or QUEUED
- *   IDLE       gone idle on purpose (GO_IDLE); WireGuard  nothing            WAKE, OFFER -> SIGNALING; any
- *              sends to its loopback endpoint                                other signal message wakes, too
- *   QUEUED     wants to check, no slot is free            timer              SLOT -> SIGNALING
- *   SIGNALING  offer out, or theirs just in, no agent     timer              OFFER, ANSWER -> CHECKING
- *   CHECKING   agent open, candidates flow               agent, timers      SELECTED -> UP; FAILED -> BACKOFF
- *   UP         direct path published                      agent              LOST, HANDSHAKE_STALE -> DEGRADED
- *   DEGRADED   old path stays published, new session      (agent), timer     SELECTED -> UP
- *   BACKOFF    attempt failed; the agent still answers    agent, timer       TIMER, OFFER -> SIGNALING;
- *                                                                           SELECTED -> UP
- *   any                                                                     STOP -> DOWN
+ *   state      means                                     holds            leaves on
+ *   DOWN       peer not wanted                           nothing          START -> SIGNALING; -> IDLE if an
+ *                                                                         earlier run left it asleep
+ *   IDLE       gone idle on purpose (GO_IDLE); WireGuard  nothing          WAKE, any signal message ->
+ *              sends to its loopback endpoint                             SIGNALING; OFFER -> QUEUED
+ *   QUEUED     the peer's credentials are here, no slot  a wish or slot   SLOT -> CHECKING
+ *   SIGNALING  offer out, nothing heard yet              OFFER timer      OFFER, ANSWER -> QUEUED;
+ *                                                                         ADOPT -> UP, CHECKING
+ *   CHECKING   agent open, candidates flow               agent, slot,     SELECTED -> UP;
+ *                                                        ATTEMPT timer    FAILED, ATTEMPT -> BACKOFF
+ *   UP         pair selected, direct path published      agent,           LOST, HANDSHAKE, NETWORK ->
+ *              (controlled, official: 100 ms later)      HANDSHAKE timer  DEGRADED; new OFFER -> QUEUED
+ *   DEGRADED   as SIGNALING, while the lost direct path  OFFER timer      OFFER, ANSWER -> QUEUED
+ *              stays published
+ *   BACKOFF    attempt failed; the agent still answers,  agent,           SELECTED -> UP;
+ *              offers of the same session go on          OFFER timer      OFFER, ANSWER -> QUEUED
+ *   any                                                                   STOP -> DOWN; GO_IDLE -> IDLE
+ *
+ * What WireGuard has is `path`, and that is apart from the state: a direct path stays through QUEUED,
+ * CHECKING and BACKOFF until a new selection replaces it or the peer goes idle.
+ *
+ * Invariants: an agent is open exactly in CHECKING, UP and BACKOFF, and it uses `local` as it is
+ * now, so that every OFFER and ANSWER names the agent that is, or will be next. WANT_SLOT is
+ * followed by exactly one RELEASE_SLOT, whether the slot was granted meanwhile or not: the table
+ * takes a slot back or strikes the wish out. (An adopted attempt checks without a slot.)
+ *
+ * START offers through the OFFER timer, due at once, so that an ADOPT given right behind START comes
+ * first and no message disturbs a session that lives. ADOPT at any other time: a session that is not
+ * ours any more is closed.
+ *
+ * Session ids. A new one of our own, with new credentials, is drawn at START, when the session is
+ * lost or goes idle, and when an OFFER brings another session of the peer while our agent is open.
+ * Otherwise offers repeat the one that is: a new id cancels what the peer is trying (rule 10). An
+ * ANSWER with another id means that the peer had dropped the agent which our last offer named: we
+ * start over with the same session of our own, which that ANSWER was made for.
  */
 
 #include "base/addr.h"
@@ -66,7 +89,7 @@ typedef enum {
 	NBH_CONN_EV_ANSWER,       /* from the peer: offer */
 	NBH_CONN_EV_CANDIDATE,    /* from the peer: candidate */
 	NBH_CONN_EV_GO_IDLE,      /* from the peer */
-	NBH_CONN_EV_OTHER_MESSAGE,/* MODE or unknown: wakes an idle peer, else nothing */
+	NBH_CONN_EV_OTHER_MESSAGE, /* MODE or unknown: wakes an idle peer, else nothing */
 	NBH_CONN_EV_SENT,         /* the Send that `sent` names has returned */
 	NBH_CONN_EV_SELECTED,     /* from ice: pair */
 	NBH_CONN_EV_FAILED,       /* from ice: checks ran out; not final */
@@ -85,8 +108,8 @@ typedef enum {
 	NBH_CONN_TIMER_CANDIDATES, /* send the candidates again: 50 ms, then 1 s (rule 9) */
 	NBH_CONN_TIMER_HOLD,       /* 100 ms: remote credentials to ice (rule 3) */
 	NBH_CONN_TIMER_PUBLISH,    /* 100 ms after selection, controlled, official (rule 6) */
-	NBH_CONN_TIMER_ATTEMPT,    /* an attempt that neither selects nor fails */
-	NBH_CONN_TIMER_HANDSHAKE,  /* no handshake on the new path (30 s), or stale (180 s) */
+	NBH_CONN_TIMER_ATTEMPT,    /* an attempt that neither selects nor fails: 15 s */
+	NBH_CONN_TIMER_HANDSHAKE,  /* no handshake on the new path (30 s), or stale (210 s) */
 	NBH_CONN_N_TIMERS
 } NbhConnTimer;
 
@@ -101,7 +124,10 @@ typedef struct {
 		struct {
 			gboolean far_is_helper; /* agentVersion is ours: no interop delays, no re-creation */
 			gboolean far_is_lazy;   /* account switch on and version lazy-capable: information only */
-			/* From peers.json of an earlier run: what WireGuard has now. */
+			/*
+			 * From peers.json of an earlier run: what WireGuard has now. A loopback endpoint means
+			 * that the peer was idle: an official one is left asleep.
+			 */
 			struct nbh_endpoint endpoint;
 			guint32 session;
 		} start;
@@ -123,7 +149,7 @@ typedef struct {
 		} sent;
 		NbhIcePair pair;
 		nbh_mono handshake_at;
-		gboolean has_initiation;
+		gboolean has_initiation; /* the caller keeps the newest one until FORWARD */
 		gboolean path_changed;
 		NbhConnTimer timer;
 	} u;
@@ -135,7 +161,7 @@ typedef enum {
 	NBH_CONN_DO_SEND_CANDIDATES, /* all of ours; SENT comes once the last Send returned */
 	NBH_CONN_DO_SEND_GO_IDLE,
 	NBH_CONN_DO_WANT_SLOT,
-	NBH_CONN_DO_RELEASE_SLOT,
+	NBH_CONN_DO_RELEASE_SLOT,    /* or strike the wish out, if it was not granted yet */
 	NBH_CONN_DO_ICE_OPEN,        /* local creds, role, liveness */
 	NBH_CONN_DO_ICE_REMOTE,      /* remote creds */
 	NBH_CONN_DO_ICE_CANDIDATE,   /* candidate */
@@ -180,6 +206,7 @@ typedef struct {
 	gboolean changed;
 	NbhConnState from, to;
 	const char *reason; /* static text, e.g. "PAIR_SELECTED" */
+	gboolean illegal; /* a bug: the change is not in the table. Warn, STOP and START the peer */
 } NbhConnActions;
 
 /* Plain data; the fields are for conn.c, status and tests. Times are absolute. */
@@ -187,29 +214,48 @@ typedef struct {
 	NbhConnState state;
 	gboolean controlling; /* our key text is greater, strcmp: netbird-wire.md 4.1 */
 	gboolean far_is_helper;
-	gboolean agent_open, remote_set, has_slot;
+
+	/* The session: ours, and the peer's as its last OFFER or ANSWER named it. */
 	NbhIceCreds local, remote;
 	NbhSessionId local_session, remote_session;
-	NbhCandidateSet candidates; /* of the remote session, also those queued before there is an agent */
-	gboolean early_candidates;
+	NbhCandidateSet candidates; /* the peer's, also those that came before there is an agent */
+	nbh_mono remote_at;         /* when `remote` came */
+	gboolean agent_open, remote_set; /* an agent exists; it has the remote credentials */
+	gboolean wants_slot, has_slot;
+	gboolean may_adopt;  /* since START nothing was sent and nothing opened */
+	gboolean owe_answer; /* the peer's OFFER is answered when the agent opens */
+	gboolean candidates_due; /* they follow when the Send of our ANSWER has returned (rule 9) */
+	gboolean hold_running;   /* the 100 ms of rule 3 have begun; else the HOLD timer is the fallback */
+	guint answers_unsent;    /* Sends of an ANSWER that have not returned */
+	guint candidates_sent;   /* sets, since the last OFFER or ANSWER that they belong to */
+
+	/* Offers */
 	guint offers_sent;
-	guint32 offer_nominal_ms, offer_cap_ms;
-	guint candidates_sent; /* sets, in this session */
-	gboolean woken_here, has_initiation;
-	gboolean had_handshake; /* a WireGuard session may exist that the far end may have dropped */
+	guint32 offer_base_ms, offer_nominal_ms, offer_cap_ms;
+
+	/* What WireGuard has, and had. */
 	NbhPath path;
 	NbhIcePair pair;
 	gboolean has_pair;
-	nbh_mono state_since, session_began, selected_at, handshake_at;
-	guint attempts, losses;
+	gboolean had_path;      /* a direct endpoint was published before: a session may exist */
+	gboolean had_handshake; /* a WireGuard session may exist that the far end may have dropped */
+	gboolean renew;         /* the next selection needs a new WireGuard session (rule 17) */
+	gboolean woken_here, has_initiation;
+
+	nbh_mono state_since, session_began, selected_at, published_at, handshake_at; /* 0: never */
+	guint attempts, losses; /* failed attempts; selected paths that were lost */
 	const char *why_not_direct; /* static text for status; NULL when direct */
 	nbh_mono timers[NBH_CONN_N_TIMERS]; /* NBH_MONO_NEVER: not armed */
 } NbhConn;
 
+/* The keys only say who controls. */
 void nbh_conn_init(NbhConn *conn, const struct nbh_key *own, const struct nbh_key *far, nbh_mono now);
 void nbh_conn_step(NbhConn *conn, const NbhConnEvent *event, nbh_mono now, NbhConnActions *ret_actions);
 
-/* The earliest armed timer, NBH_MONO_NEVER if none; the caller keeps one source per table, not per peer. */
+/*
+ * The earliest armed timer, NBH_MONO_NEVER if none; the caller keeps one source per table, not per
+ * peer. A TIMER event that is early or not armed is ignored.
+ */
 nbh_mono nbh_conn_next_timer(const NbhConn *conn, NbhConnTimer *ret_timer);
 
 const char *nbh_conn_state_name(NbhConnState state);   /* "CHECKING" */
