@@ -236,6 +236,11 @@ void nbh_peers_set_signal(NbhPeers *peers, const NbhSignalBackend *backend, NbhS
 	peers->signal = signal;
 }
 
+void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port)
+{
+	peers->wg_port = wg_port;
+}
+
 /* ---- the map -------------------------------------------------------------------------------- */
 
 static void start(NbhPeers *peers, Peer *peer)

@@ -53,6 +53,8 @@ void nbh_peers_set_map(NbhPeers *peers, NbhNetmap *map);
 /* Our candidates; connections that are being checked get the new set. */
 void nbh_peers_set_candidates(NbhPeers *peers, const NbhCandidate *candidates, gsize n);
 
+void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port);
+
 /* Events. */
 void nbh_peers_message(NbhPeers *peers, const struct nbh_key *from, const NbhSignalMessage *message);
 void nbh_peers_signal_up(NbhPeers *peers);
