@@ -61,10 +61,10 @@ static void on_ice_ready(NbhIce *ice, const char *backend, gpointer owner)
 {
 	Engine *engine = owner;
 
+	(void)ice;
 	nbh_log(NBH_LOG_NOTICE, "ice", "ice-up backend=%s", backend);
 	nbh_engine_set_text(&engine->ice_backend, backend);
 	nbh_engine_set_text(&engine->ice_error, "");
-	nbh_ice_process.set_port(ice, engine->config->listen_port);
 	release_publishing(engine);
 	nbh_srflx_ask(engine->srflx);
 	nbh_engine_status_changed(engine);
@@ -346,6 +346,7 @@ static gboolean open_modules(Engine *engine, GError **error)
 	if (!engine->ice)
 		return FALSE;
 
+	nbh_ice_process.set_port(engine->ice, engine->config->listen_port);
 	nbh_peers_set_ice(engine->peers, &nbh_ice_process, engine->ice);
 	nbh_srflx_set_ice(engine->srflx, &nbh_ice_process, engine->ice);
 	return TRUE;
