@@ -1,2 +1,1 @@
 EXTRA_DIST += %D%/README.md
-dist_man_MANS += %D%/netbird-helper.8
