@@ -1,1 +1,2 @@
 EXTRA_DIST += %D%/README.md
+dist_man_MANS += %D%/netbird-helper.8

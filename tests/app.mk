@@ -1,1 +1,15 @@
-# Tests of this area: programs, data, scripts.
+# Tests of app, path and sink.
+APP_TEST_LIBS = src/app/libnbh-app.a src/path/libnbh-path.a src/sink/libnbh-sink.a \
+	src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-path-loopback %D%/unit/test-sink-publish %D%/unit/test-app-options
+TESTS += %D%/unit/test-path-loopback %D%/unit/test-sink-publish %D%/unit/test-app-options
+%C%_unit_test_path_loopback_SOURCES = %D%/unit/test-path-loopback.c
+%C%_unit_test_path_loopback_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_path_loopback_LDADD = $(APP_TEST_LIBS)
+%C%_unit_test_sink_publish_SOURCES = %D%/unit/test-sink-publish.c
+%C%_unit_test_sink_publish_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_sink_publish_LDADD = $(APP_TEST_LIBS)
+%C%_unit_test_app_options_SOURCES = %D%/unit/test-app-options.c
+%C%_unit_test_app_options_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_options_LDADD = $(APP_TEST_LIBS)

@@ -1,0 +1,291 @@
+#include "config.h"
+
+#include "app/commands.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/engine.h"
+#include "app/oneshot.h"
+#include "base/devicefile.h"
+#include "base/key.h"
+#include "base/lock.h"
+#include "base/log.h"
+
+static int fail(int code, const char *what)
+{
+	fprintf(stderr, "netbird-helper: %s\n", what);
+	return code;
+}
+
+static int code_of(int r)
+{
+	return r == -EACCES || r == -EPERM ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
+}
+
+static int open_dir(const char *dir, gboolean create, int *ret_dirfd)
+{
+	int fd;
+
+	if (create && mkdir(dir, 0751) < 0 && errno != EEXIST) {
+		fprintf(stderr, "netbird-helper: cannot make %s: %s\n", dir, g_strerror(errno));
+		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
+	}
+
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0) {
+		fprintf(stderr, "netbird-helper: %s: %s\n", dir, g_strerror(errno));
+		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
+	}
+
+	*ret_dirfd = fd;
+	return -1;
+}
+
+/* config.json, then the environment, then the command line. */
+static int load_config(const NbhOptions *options, int dirfd, struct nbh_config *ret_config)
+{
+	struct nbh_why why = { "" };
+	int r = nbh_configfile_read(dirfd, ret_config, &why);
+
+	if (r == -ENOENT)
+		nbh_config_defaults(ret_config);
+	else if (r < 0)
+		return fail(code_of(r), why.text);
+
+	if (ret_config->log_level[0])
+		nbh_log_set_level(ret_config->log_level);
+
+	if (nbh_options_environment(ret_config, &why) < 0)
+		return fail(NBH_EXIT_CONFIG, why.text);
+
+	if (options->management_url)
+		g_strlcpy(ret_config->management_url, options->management_url, sizeof(ret_config->management_url));
+
+	if (options->hostname)
+		g_strlcpy(ret_config->hostname, options->hostname, sizeof(ret_config->hostname));
+
+	if (ret_config->management_url[0])
+		return -1;
+
+	fprintf(stderr, "netbird-helper: no management URL is known for %s; run: netbird-helper login --config-dir %s "
+	                "--management-url URL --setup-key-file FILE\n",
+	        options->config_dir, options->config_dir);
+	return NBH_EXIT_CONFIG;
+}
+
+static int save_config(int dirfd, const struct nbh_config *config)
+{
+	struct nbh_why why = { "" };
+	struct nbh_config old;
+	int r = nbh_configfile_read(dirfd, &old, &why);
+
+	if (r == 0 && memcmp(&old, config, sizeof(old)) == 0)
+		return -1;
+
+	r = nbh_configfile_write(dirfd, config, &why);
+	return r < 0 ? fail(code_of(r), why.text) : -1;
+}
+
+static int load_key(int dirfd, gboolean create, struct nbh_key *ret_key)
+{
+	struct nbh_why why = { "" };
+	int r = nbh_keyfile_read(dirfd, "private.key", ret_key, &why);
+
+	if (r == -ENOENT && create) {
+		nbh_key_generate_private(ret_key);
+		r = nbh_keyfile_create(dirfd, "private.key", ret_key, &why);
+	}
+
+	if (r == -ENOENT)
+		return fail(NBH_EXIT_CONFIG, "private.key: not there; this host has not logged in");
+
+	return r < 0 ? fail(code_of(r), why.text) : -1;
+}
+
+static void wipe(char *secret)
+{
+	if (!secret)
+		return;
+
+	explicit_bzero(secret, strlen(secret));
+	g_free(secret);
+}
+
+static gboolean is_running(int dirfd)
+{
+	return nbh_lock_holder(dirfd, NBH_LOCK_HELPER) != 0;
+}
+
+static int run_engine(const NbhOptions *options, const struct nbh_config *config, char *setup_key)
+{
+	NbhEngineOptions engine = { .dir = options->config_dir, .config = *config, .setup_key = setup_key };
+
+	return nbh_engine_run(&engine);
+}
+
+static int do_login(const NbhOptions *options, int dirfd, struct nbh_config *config, const char *setup_key)
+{
+	struct nbh_key key;
+	int r = load_config(options, dirfd, config);
+
+	if (r < 0)
+		r = save_config(dirfd, config);
+
+	if (r < 0)
+		r = load_key(dirfd, TRUE, &key);
+
+	if (r >= 0)
+		return r;
+
+	r = nbh_oneshot_login(config, &key, setup_key);
+	nbh_key_wipe(&key);
+	return r;
+}
+
+int nbh_command_login(const NbhOptions *options)
+{
+	nbh_cleanup_close int dirfd = -1;
+	struct nbh_why why = { "" };
+	struct nbh_config config;
+	char *setup_key = NULL;
+	int r = nbh_options_setup_key(options->setup_key_file, &setup_key, &why);
+
+	if (r < 0)
+		return fail(code_of(r), why.text);
+
+	r = open_dir(options->config_dir, TRUE, &dirfd);
+
+	if (r < 0)
+		r = do_login(options, dirfd, &config, setup_key);
+
+	wipe(setup_key);
+	return r;
+}
+
+int nbh_command_run(const NbhOptions *options)
+{
+	nbh_cleanup_close int dirfd = -1;
+	struct nbh_why why = { "" };
+	struct nbh_config config;
+	char *setup_key = NULL;
+	int r = nbh_options_setup_key(NULL, &setup_key, &why);
+
+	if (r < 0)
+		return fail(code_of(r), why.text);
+
+	r = open_dir(options->config_dir, FALSE, &dirfd);
+
+	if (r < 0)
+		r = load_config(options, dirfd, &config);
+
+	if (r < 0)
+		r = save_config(dirfd, &config);
+
+	if (r >= 0) {
+		wipe(setup_key);
+		return r;
+	}
+
+	return run_engine(options, &config, setup_key);
+}
+
+int nbh_command_up(const NbhOptions *options)
+{
+	nbh_cleanup_close int dirfd = -1;
+	struct nbh_why why = { "" };
+	struct nbh_config config;
+	char *setup_key = NULL;
+	int r = nbh_options_setup_key(options->setup_key_file, &setup_key, &why);
+
+	if (r < 0)
+		return fail(code_of(r), why.text);
+
+	r = open_dir(options->config_dir, TRUE, &dirfd);
+
+	if (r >= 0)
+		return r;
+
+	if (is_running(dirfd)) {
+		r = do_login(options, dirfd, &config, setup_key);
+		wipe(setup_key);
+
+		if (r == NBH_EXIT_OK && unlinkat(dirfd, NBH_DOWN_NAME, 0) < 0 && errno != ENOENT)
+			return fail(NBH_EXIT_PERMISSION, "cannot remove the marker \"down\"");
+
+		return r;
+	}
+
+	r = load_config(options, dirfd, &config);
+
+	if (r < 0)
+		r = save_config(dirfd, &config);
+
+	if (r >= 0) {
+		wipe(setup_key);
+		return r;
+	}
+
+	unlinkat(dirfd, NBH_DOWN_NAME, 0);
+	return run_engine(options, &config, setup_key);
+}
+
+/* The marker first: whoever runs sees it; what follows is for when nobody does. */
+static int go_down(const NbhOptions *options, int dirfd)
+{
+	int fd = openat(dirfd, NBH_DOWN_NAME, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+	if (fd < 0) {
+		fprintf(stderr, "netbird-helper: %s/%s: %s\n", options->config_dir, NBH_DOWN_NAME, g_strerror(errno));
+		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_FAILURE;
+	}
+
+	close(fd);
+
+	if (is_running(dirfd))
+		return NBH_EXIT_OK;
+
+	nbh_oneshot_close_sessions(options->config_dir);
+
+	if (unlinkat(dirfd, NBH_DEVICEFILE_NAME, 0) < 0 && errno != ENOENT) {
+		fprintf(stderr, "netbird-helper: %s/%s: %s\n", options->config_dir, NBH_DEVICEFILE_NAME,
+		        g_strerror(errno));
+		return NBH_EXIT_FAILURE;
+	}
+
+	return NBH_EXIT_OK;
+}
+
+int nbh_command_down(const NbhOptions *options)
+{
+	nbh_cleanup_close int dirfd = -1;
+	int r = open_dir(options->config_dir, FALSE, &dirfd);
+
+	return r < 0 ? go_down(options, dirfd) : r;
+}
+
+int nbh_command_logout(const NbhOptions *options)
+{
+	nbh_cleanup_close int dirfd = -1;
+	struct nbh_config config;
+	struct nbh_key key;
+	int r = open_dir(options->config_dir, FALSE, &dirfd);
+
+	if (r < 0)
+		r = load_config(options, dirfd, &config);
+
+	if (r < 0)
+		r = load_key(dirfd, FALSE, &key);
+
+	if (r >= 0)
+		return r;
+
+	r = nbh_oneshot_logout(&config, &key);
+	nbh_key_wipe(&key);
+	return r == NBH_EXIT_OK ? go_down(options, dirfd) : r;
+}

@@ -1,0 +1,236 @@
+#include "config.h"
+
+#include "app/engine-private.h"
+
+#include <string.h>
+
+#include "app/status.h"
+#include "base/atomicfile.h"
+#include "base/log.h"
+#include "base/notify.h"
+#include "core/outlook.h"
+
+#define STATUS_DELAY_MS 200
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+static const char *daemon_status(const Engine *engine)
+{
+	if (engine->refused)
+		return "NeedsLogin";
+
+	if (engine->is_down)
+		return "Idle";
+
+	return engine->mgmt_up && engine->signal_up ? "Connected" : "Connecting";
+}
+
+static void notify_status(Engine *engine)
+{
+	g_autofree char *line =
+		g_strdup_printf("STATUS=%s, %zu peers%s%s", daemon_status(engine),
+	                        engine->map ? (size_t)engine->map->n_peers : 0,
+	                        engine->mgmt_error[0] && !engine->mgmt_up ? ", management: " : "",
+	                        engine->mgmt_up ? "" : engine->mgmt_error);
+
+	if (engine->last_status_line && strcmp(line, engine->last_status_line) == 0)
+		return;
+
+	nbh_notify(line);
+	g_free(engine->last_status_line);
+	engine->last_status_line = g_steal_pointer(&line);
+}
+
+void nbh_engine_write_status(Engine *engine)
+{
+	NbhStatusView view = {
+		.daemon_status = daemon_status(engine),
+		.config = engine->config,
+		.own_public = &engine->public_key,
+		.peer_config = engine->have_peer_config ? &engine->peer_config : NULL,
+		.management = { engine->config->management_url, engine->mgmt_up, engine->mgmt_error },
+		.signal = { engine->signal_url, engine->signal_up, engine->signal_error },
+		.ice_backend = engine->ice_backend,
+		.ice_error = engine->ice_error,
+		.wg = engine->have_wg ? &engine->wg : NULL,
+		.publish_error = engine->publish_error,
+		.map = engine->map,
+		.peers = engine->peers,
+		.srflx = engine->srflx,
+		.turns = engine->turns,
+		.relays = engine->relays,
+	};
+	struct nbh_why why = { "" };
+	gsize len;
+	nbh_cleanup_free char *text = nbh_status_format(&view, &len);
+
+	if (text && nbh_atomicfile_write(engine->dirfd, NBH_STATUS_NAME, text, len, 0644, 0, &why) < 0)
+		nbh_log(NBH_LOG_DEBUG, "status", "write-failed error=\"%s\"", why.text);
+
+	notify_status(engine);
+}
+
+static gboolean on_status_timer(gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_engine_drop(&engine->status_timer);
+	nbh_engine_write_status(engine);
+	return G_SOURCE_REMOVE;
+}
+
+void nbh_engine_status_changed(gpointer owner)
+{
+	Engine *engine = owner;
+
+	if (!engine->status_timer)
+		engine->status_timer = nbh_engine_once(STATUS_DELAY_MS, on_status_timer, engine);
+}
+
+/* ---- candidates ------------------------------------------------------------------------------ */
+
+static gboolean is_natural(const Engine *engine, const struct nbh_addr *addr)
+{
+	/* Any address of the Internet does: nothing is sent (RFC 5737, RFC 3849 addresses). */
+	static const char *const probes[] = { "192.0.2.1:9", "[2001:db8::1]:9" };
+
+	for (gsize i = 0; i < G_N_ELEMENTS(probes); i++) {
+		struct nbh_endpoint to;
+		struct nbh_addr source;
+
+		if (nbh_endpoint_parse(probes[i], &to) == 0 &&
+		    nbh_netmon_natural_source(&to, engine->config->fwmark, &source) &&
+		    nbh_addr_equal(&source, addr))
+			return TRUE;
+	}
+
+	return FALSE;
+}
+
+void nbh_engine_candidates_changed(gpointer owner)
+{
+	Engine *engine = owner;
+	g_autoptr(GArray) found = nbh_netmon_addresses();
+	const char *blacklist[NBH_IFACE_BLACKLIST_MAX + 1] = { NULL };
+	NbhCandidateFilter filter = { .blacklist = blacklist, .own_interface = engine->config->interface };
+	struct nbh_addr hosts[NBH_HOST_ADDRESSES_MAX];
+	struct nbh_endpoint mapped[NBH_STUN_SERVERS_MAX];
+	NbhCandidate candidates[NBH_HOST_ADDRESSES_MAX + NBH_STUN_SERVERS_MAX];
+	gsize n_hosts = 0, n_mapped, n;
+
+	for (gsize i = 0; i < engine->config->n_iface_blacklist; i++)
+		blacklist[i] = engine->config->iface_blacklist[i];
+
+	if (engine->have_peer_config) {
+		filter.overlay = engine->peer_config.address;
+		filter.overlay_v6 = engine->peer_config.address_v6;
+	}
+
+	for (guint i = 0; i < found->len && n_hosts < NBH_HOST_ADDRESSES_MAX; i++) {
+		NbhNetmonAddress *address = &g_array_index(found, NbhNetmonAddress, i);
+
+		if (!address->is_up || address->is_loopback)
+			continue;
+
+		address->local.interface = address->interface;
+		address->local.is_natural_source = is_natural(engine, &address->local.addr);
+
+		if (nbh_candidate_filter_allows(&filter, &address->local))
+			hosts[n_hosts++] = address->local.addr;
+	}
+
+	n_mapped = nbh_srflx_get(engine->srflx, mapped, G_N_ELEMENTS(mapped));
+	n = nbh_candidates_make(hosts, n_hosts, mapped, n_mapped, engine->config->listen_port, candidates,
+	                        G_N_ELEMENTS(candidates));
+	nbh_log(NBH_LOG_DEBUG, "ice", "candidates hosts=%zu srflx=%zu", (size_t)n_hosts, (size_t)n_mapped);
+	nbh_peers_set_candidates(engine->peers, candidates, n);
+	nbh_engine_status_changed(engine);
+}
+
+void nbh_engine_source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_source, gpointer owner)
+{
+	const Engine *engine = owner;
+
+	nbh_netmon_natural_source(to, engine->config->fwmark, ret_source);
+}
+
+void nbh_engine_network_changed(gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_log(NBH_LOG_NOTICE, "net", "network-changed");
+	nbh_engine_candidates_changed(engine);
+	nbh_srflx_ask(engine->srflx);
+	nbh_peers_network(engine->peers);
+
+	if (engine->mgmt)
+		nbh_mgmt_grpc.network_changed(engine->mgmt);
+
+	if (engine->signal)
+		nbh_signal_grpc.network_changed(engine->signal);
+}
+
+gboolean nbh_engine_refresh_stun(gpointer owner)
+{
+	Engine *engine = owner;
+
+	if (nbh_peers_unconnected(engine->peers))
+		nbh_srflx_ask(engine->srflx);
+
+	return G_SOURCE_CONTINUE;
+}
+
+/* ---- publishing ------------------------------------------------------------------------------ */
+
+static const NbhPath *path_of(const struct nbh_key *key, gpointer owner)
+{
+	return nbh_peers_path(((Engine *)owner)->peers, key);
+}
+
+static gboolean idle_of(const struct nbh_key *key, struct nbh_endpoint *ret_endpoint, gpointer owner)
+{
+	return nbh_loopback_endpoint(((Engine *)owner)->loopback, key, ret_endpoint);
+}
+
+static void build_peers(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_outlook_peers(engine->map, engine->config, generation, path_of, idle_of, engine, ret_file);
+}
+
+static void on_written(guint64 generation, const char *error, gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_log(NBH_LOG_DEBUG, "sink", "published generation=%" G_GUINT64_FORMAT, generation);
+	nbh_engine_set_text(&engine->publish_error, error);
+	nbh_engine_status_changed(engine);
+}
+
+void nbh_engine_path_changed(gpointer owner)
+{
+	Engine *engine = owner;
+
+	if (engine->map && !engine->is_down)
+		nbh_publish_changed(engine->publish);
+}
+
+void nbh_engine_publish_device(Engine *engine)
+{
+	g_autoptr(GError) error = NULL;
+	struct nbh_device device;
+
+	if (!engine->have_peer_config || engine->is_down)
+		return;
+
+	nbh_outlook_device(&engine->peer_config, engine->config, &device);
+	engine->device_written = nbh_publish_device(engine->publish, &device, &error);
+
+	if (error)
+		nbh_log(NBH_LOG_ERROR, "sink", "publish-failed error=\"%s\"", error->message);
+
+	nbh_engine_set_text(&engine->publish_error, error ? error->message : "");
+}
+
+const NbhPublishEvents nbh_engine_publish_events = { build_peers, on_written };

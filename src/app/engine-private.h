@@ -1,0 +1,76 @@
+#ifndef NBH_APP_ENGINE_PRIVATE_H
+#define NBH_APP_ENGINE_PRIVATE_H
+
+/*
+ * Shared by engine.c (life, ice, netbird-wg), engine-servers.c (management, signal) and
+ * engine-local.c (candidates, published files, status). Nobody else includes this.
+ */
+
+#include "app/dirwatch.h"
+#include "app/engine.h"
+#include "app/meta.h"
+#include "app/peers.h"
+#include "app/srflx.h"
+#include "base/statusfile.h"
+#include "core/backoff.h"
+#include "ice/ice.h"
+#include "mgmt/mgmt.h"
+#include "net/netmon.h"
+#include "path/loopback.h"
+#include "signal/signal.h"
+#include "sink/publish.h"
+
+typedef struct {
+	NbhEngineOptions *options;
+	struct nbh_config *config; /* in options */
+	int dirfd, lockfd, wg_dirfd;
+	struct nbh_key private_key, public_key;
+	GMainLoop *loop;
+	int exit_code;
+
+	NbhHostFacts *facts;
+	NbhMgmt *mgmt;
+	NbhSignal *signal;
+	NbhIce *ice;
+	NbhNetmon *netmon;
+	NbhLoopback *loopback;
+	NbhPublish *publish;
+	NbhPeers *peers;
+	NbhSrflx *srflx;
+	NbhDirwatch *watch;
+
+	NbhBackoff login_backoff;
+	GSource *login_timer, *status_timer, *grace_timer, *stun_timer; /* owned */
+	gboolean have_peer_config, logged_in, is_down, device_written;
+	NbhPeerConfig peer_config;
+	NbhNetmap *map; /* ref */
+	GPtrArray *turns, *relays;
+	char *signal_url, *mgmt_error, *signal_error, *ice_backend, *ice_error, *publish_error;
+	gboolean mgmt_up, signal_up, refused;
+	struct nbh_wgstatus wg;
+	gboolean have_wg;
+	char *last_status_line;
+} Engine;
+
+void nbh_engine_set_text(char **text, const char *value); /* NULL: "" */
+GSource *nbh_engine_once(guint delay_ms, GSourceFunc fn, Engine *engine);
+void nbh_engine_drop(GSource **source);
+
+/* engine-local.c; owner is the Engine. */
+void nbh_engine_status_changed(gpointer owner);
+void nbh_engine_write_status(Engine *engine);
+void nbh_engine_candidates_changed(gpointer owner);
+void nbh_engine_network_changed(gpointer owner);
+void nbh_engine_path_changed(gpointer owner);
+void nbh_engine_publish_device(Engine *engine);
+gboolean nbh_engine_refresh_stun(gpointer owner);
+void nbh_engine_source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_source, gpointer owner);
+extern const NbhPublishEvents nbh_engine_publish_events;
+
+/* engine-servers.c */
+void nbh_engine_servers_init(Engine *engine);
+void nbh_engine_connect(Engine *engine);
+void nbh_engine_disconnect(Engine *engine);
+void nbh_engine_wipe_setup_key(Engine *engine);
+
+#endif

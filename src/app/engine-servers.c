@@ -1,0 +1,253 @@
+#include "config.h"
+
+#include "app/engine-private.h"
+
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+
+/* ---- signal ---------------------------------------------------------------------------------- */
+
+static void on_signal_message(NbhSignal *signal, const struct nbh_key *from, const NbhSignalMessage *message, gpointer owner)
+{
+	(void)signal;
+	nbh_peers_message(((Engine *)owner)->peers, from, message);
+}
+
+static void on_signal_link(NbhSignal *signal, gboolean up, const char *why, gpointer owner)
+{
+	Engine *engine = owner;
+
+	(void)signal;
+
+	if (up && !engine->signal_up)
+		nbh_log(NBH_LOG_NOTICE, "signal", "signal-up url=%s", engine->signal_url);
+	else if (!up && (engine->signal_up || g_strcmp0(why, engine->signal_error) != 0))
+		nbh_log(NBH_LOG_NOTICE, "signal", "signal-down url=%s why=\"%s\"", engine->signal_url,
+		        why ? why : "");
+
+	engine->signal_up = up;
+	nbh_engine_set_text(&engine->signal_error, up ? "" : why);
+
+	if (up)
+		nbh_peers_signal_up(engine->peers);
+
+	nbh_engine_status_changed(engine);
+}
+
+static gboolean is_known(const struct nbh_key *key, gpointer owner)
+{
+	return nbh_peers_knows(((Engine *)owner)->peers, key);
+}
+
+static void open_signal(Engine *engine, const NbhServerConfig *servers)
+{
+	static const NbhSignalEvents events = { on_signal_message, on_signal_link };
+	gboolean v6 = strchr(servers->signal_host, ':') != NULL;
+	g_autofree char *url = g_strdup_printf("%s://%s%s%s:%u", servers->signal_tls ? "https" : "http",
+	                                       v6 ? "[" : "", servers->signal_host, v6 ? "]" : "",
+	                                       servers->signal_port);
+	NbhSignalConfig config = { .url = url, .own_private = engine->private_key, .is_known = is_known };
+	g_autoptr(GError) error = NULL;
+
+	if (engine->signal && strcmp(engine->signal_url, url) == 0)
+		return;
+
+	nbh_peers_set_signal(engine->peers, &nbh_signal_grpc, NULL);
+	nbh_signal_grpc.free(engine->signal);
+	nbh_engine_set_text(&engine->signal_url, url);
+	engine->signal = nbh_signal_grpc.open(&config, &events, engine, &error);
+	nbh_key_wipe(&config.own_private);
+	nbh_engine_set_text(&engine->signal_error, error ? error->message : "");
+	nbh_peers_set_signal(engine->peers, &nbh_signal_grpc, engine->signal);
+}
+
+/* ---- management ------------------------------------------------------------------------------ */
+
+static void keep_list(GPtrArray **list, GPtrArray *fresh)
+{
+	g_clear_pointer(list, g_ptr_array_unref);
+	*list = g_ptr_array_ref(fresh);
+}
+
+static void apply_servers(Engine *engine, const NbhServerConfig *servers)
+{
+	if (servers->has_signal && !engine->signal)
+		open_signal(engine, servers);
+
+	if (servers->stuns->len > 0)
+		nbh_srflx_set_servers(engine->srflx, servers->stuns);
+
+	if (servers->turns->len > 0)
+		keep_list(&engine->turns, servers->turns);
+
+	keep_list(&engine->relays, servers->relays);
+}
+
+static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner)
+{
+	Engine *engine = owner;
+
+	(void)mgmt;
+
+	if (engine->is_down)
+		return;
+
+	if (update->has_peer_config) {
+		gboolean first = !engine->have_peer_config;
+
+		engine->peer_config = update->peer_config;
+		engine->have_peer_config = TRUE;
+		nbh_engine_publish_device(engine);
+
+		if (first)
+			nbh_engine_candidates_changed(engine);
+	}
+
+	if (update->servers)
+		apply_servers(engine, update->servers);
+
+	if (update->map) {
+		nbh_log(NBH_LOG_INFO, "map", "map serial=%" G_GUINT64_FORMAT " peers=%zu skipped=%u",
+		        update->map->serial, (size_t)update->map->n_peers,
+		        update->map->skipped ? update->map->skipped->len : 0);
+		nbh_netmap_unref(engine->map);
+		engine->map = nbh_netmap_ref(update->map);
+		nbh_peers_set_map(engine->peers, update->map);
+	}
+
+	nbh_engine_status_changed(engine);
+}
+
+static void on_mgmt_link(NbhMgmt *mgmt, gboolean up, const char *why, gpointer owner)
+{
+	Engine *engine = owner;
+
+	(void)mgmt;
+
+	if (up && !engine->mgmt_up)
+		nbh_log(NBH_LOG_NOTICE, "mgmt", "management-up url=%s", engine->config->management_url);
+	else if (!up && (engine->mgmt_up || g_strcmp0(why, engine->mgmt_error) != 0))
+		nbh_log(NBH_LOG_NOTICE, "mgmt", "management-down url=%s why=\"%s\"",
+		        engine->config->management_url, why ? why : "");
+
+	engine->mgmt_up = up;
+	nbh_engine_set_text(&engine->mgmt_error, up ? "" : why);
+	nbh_engine_status_changed(engine);
+}
+
+static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
+{
+	Engine *engine = owner;
+
+	(void)mgmt;
+	nbh_log(NBH_LOG_ERROR, "mgmt", "login-refused url=%s why=\"%s\"", engine->config->management_url, why);
+	engine->refused = TRUE;
+	engine->mgmt_up = FALSE;
+	nbh_engine_set_text(&engine->mgmt_error, why);
+	engine->exit_code = NBH_EXIT_REFUSED;
+	g_main_loop_quit(engine->loop);
+}
+
+static void get_meta(NbhMeta *ret_meta, gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_host_facts_fill(engine->facts, engine->config, ret_meta);
+}
+
+void nbh_engine_wipe_setup_key(Engine *engine)
+{
+	char *key = engine->options->setup_key;
+
+	if (!key)
+		return;
+
+	explicit_bzero(key, strlen(key));
+	g_clear_pointer(&engine->options->setup_key, g_free);
+}
+
+static void on_login(NbhMgmt *mgmt, const GError *error, gpointer owner)
+{
+	Engine *engine = owner;
+
+	if (!error) {
+		nbh_engine_wipe_setup_key(engine);
+		engine->logged_in = TRUE;
+		nbh_mgmt_grpc.sync(mgmt);
+		return;
+	}
+
+	if (g_error_matches(error, NBH_MGMT_ERROR, NBH_MGMT_REFUSED)) {
+		on_refused(mgmt, error->message, engine);
+		return;
+	}
+
+	on_mgmt_link(mgmt, FALSE, error->message, engine);
+	g_source_set_ready_time(engine->login_timer,
+	                        g_get_monotonic_time() +
+	                                1000 * (gint64)nbh_backoff_next(&engine->login_backoff, g_random_int()));
+}
+
+static gboolean on_login_timer(gpointer owner)
+{
+	Engine *engine = owner;
+
+	g_source_set_ready_time(engine->login_timer, -1);
+
+	if (engine->mgmt && !engine->logged_in)
+		nbh_mgmt_grpc.login(engine->mgmt, engine->options->setup_key, on_login);
+
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean dispatch_ready(GSource *source, GSourceFunc callback, gpointer owner)
+{
+	(void)source;
+	return callback(owner);
+}
+
+static GSourceFuncs ready_funcs = { .dispatch = dispatch_ready };
+
+void nbh_engine_connect(Engine *engine)
+{
+	static const NbhMgmtEvents events = { on_update, on_mgmt_link, on_refused };
+	NbhMgmtConfig config = { .url = engine->config->management_url,
+		                 .own_private = engine->private_key,
+		                 .get_meta = get_meta };
+	g_autoptr(GError) error = NULL;
+
+	engine->logged_in = FALSE;
+	engine->mgmt = nbh_mgmt_grpc.open(&config, &events, engine, &error);
+	nbh_key_wipe(&config.own_private);
+
+	if (!engine->mgmt) {
+		nbh_log(NBH_LOG_ERROR, "mgmt", "cannot-start why=\"%s\"", error->message);
+		nbh_engine_set_text(&engine->mgmt_error, error->message);
+		engine->exit_code = NBH_EXIT_CONFIG;
+		g_main_loop_quit(engine->loop);
+		return;
+	}
+
+	nbh_mgmt_grpc.login(engine->mgmt, engine->options->setup_key, on_login);
+}
+
+void nbh_engine_disconnect(Engine *engine)
+{
+	g_source_set_ready_time(engine->login_timer, -1);
+	nbh_peers_set_signal(engine->peers, &nbh_signal_grpc, NULL);
+	nbh_signal_grpc.free(engine->signal);
+	engine->signal = NULL;
+	nbh_mgmt_grpc.free(engine->mgmt);
+	engine->mgmt = NULL;
+	engine->mgmt_up = engine->signal_up = FALSE;
+}
+
+void nbh_engine_servers_init(Engine *engine)
+{
+	engine->login_timer = g_source_new(&ready_funcs, sizeof(GSource));
+	g_source_set_callback(engine->login_timer, on_login_timer, engine, NULL);
+	g_source_attach(engine->login_timer, NULL);
+	nbh_backoff_init(&engine->login_backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 50);
+}

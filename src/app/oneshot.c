@@ -1,0 +1,215 @@
+#include "config.h"
+
+#include "app/oneshot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "app/engine.h"
+#include "app/meta.h"
+#include "base/addr.h"
+#include "ice/ice.h"
+#include "mgmt/mgmt.h"
+
+/* Longer than the deadlines of GetServerKey and Login together. */
+#define GIVE_UP_S 20
+#define ICE_GIVE_UP_MS 700
+
+typedef struct {
+	const struct nbh_config *config;
+	NbhHostFacts *facts;
+	GMainLoop *loop;
+	int exit_code;
+	gboolean is_login, have_peer_config;
+	NbhPeerConfig peer_config;
+} Oneshot;
+
+static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner)
+{
+	Oneshot *oneshot = owner;
+
+	(void)mgmt;
+
+	if (!update->has_peer_config)
+		return;
+
+	oneshot->peer_config = update->peer_config;
+	oneshot->have_peer_config = TRUE;
+}
+
+static void on_link(NbhMgmt *mgmt, gboolean up, const char *why, gpointer owner)
+{
+	(void)mgmt;
+	(void)up;
+	(void)why;
+	(void)owner;
+}
+
+static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
+{
+	(void)mgmt;
+	(void)why;
+	(void)owner;
+}
+
+static void get_meta(NbhMeta *ret_meta, gpointer owner)
+{
+	Oneshot *oneshot = owner;
+
+	nbh_host_facts_fill(oneshot->facts, oneshot->config, ret_meta);
+}
+
+static void report(Oneshot *oneshot, const GError *error)
+{
+	char address[NBH_PREFIX_TEXT_MAX];
+
+	if (error) {
+		fprintf(stderr, "netbird-helper: %s\n", error->message);
+		oneshot->exit_code = g_error_matches(error, NBH_MGMT_ERROR, NBH_MGMT_REFUSED) ?
+		                             NBH_EXIT_REFUSED :
+		                             NBH_EXIT_FAILURE;
+		return;
+	}
+
+	oneshot->exit_code = NBH_EXIT_OK;
+
+	if (!oneshot->is_login || !oneshot->have_peer_config)
+		return;
+
+	printf("%s %s\n", oneshot->peer_config.fqdn, nbh_prefix_format(&oneshot->peer_config.address, address));
+}
+
+static void on_done(NbhMgmt *mgmt, const GError *error, gpointer owner)
+{
+	Oneshot *oneshot = owner;
+
+	(void)mgmt;
+	report(oneshot, error);
+	g_main_loop_quit(oneshot->loop);
+}
+
+static gboolean on_give_up(gpointer owner)
+{
+	Oneshot *oneshot = owner;
+
+	fprintf(stderr, "netbird-helper: %s does not answer; check the URL and the network\n",
+	        oneshot->config->management_url);
+	g_main_loop_quit(oneshot->loop);
+	return G_SOURCE_REMOVE;
+}
+
+static int talk(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key, gboolean is_login)
+{
+	static const NbhMgmtEvents events = { on_update, on_link, on_refused };
+	Oneshot oneshot = { .config = config, .exit_code = NBH_EXIT_FAILURE, .is_login = is_login };
+	NbhMgmtConfig mgmt_config = { .url = config->management_url, .own_private = *private_key, .get_meta = get_meta };
+	g_autoptr(GError) error = NULL;
+	NbhMgmt *mgmt;
+	guint timer;
+
+	oneshot.facts = nbh_host_facts_new();
+	oneshot.loop = g_main_loop_new(NULL, FALSE);
+	mgmt = nbh_mgmt_grpc.open(&mgmt_config, &events, &oneshot, &error);
+	nbh_key_wipe(&mgmt_config.own_private);
+
+	if (mgmt) {
+		timer = g_timeout_add_seconds(GIVE_UP_S, on_give_up, &oneshot);
+
+		if (is_login)
+			nbh_mgmt_grpc.login(mgmt, setup_key, on_done);
+		else
+			nbh_mgmt_grpc.logout(mgmt, on_done);
+
+		g_main_loop_run(oneshot.loop);
+
+		if (g_main_context_find_source_by_id(NULL, timer))
+			g_source_remove(timer);
+
+		nbh_mgmt_grpc.free(mgmt);
+	} else {
+		fprintf(stderr, "netbird-helper: %s\n", error->message);
+		oneshot.exit_code = NBH_EXIT_CONFIG;
+	}
+
+	g_main_loop_unref(oneshot.loop);
+	nbh_host_facts_free(oneshot.facts);
+	return oneshot.exit_code;
+}
+
+int nbh_oneshot_login(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key)
+{
+	return talk(config, private_key, setup_key, TRUE);
+}
+
+int nbh_oneshot_logout(const struct nbh_config *config, const struct nbh_key *private_key)
+{
+	return talk(config, private_key, NULL, FALSE);
+}
+
+/* ---- netbird-ice ------------------------------------------------------------------------------ */
+
+static void on_ice_ready(NbhIce *ice, const char *backend, gpointer owner)
+{
+	(void)backend;
+	nbh_ice_process.close_all(ice);
+	g_main_loop_quit(owner);
+}
+
+static void on_ice_down(NbhIce *ice, const char *why, gpointer owner)
+{
+	(void)ice;
+	(void)why;
+	g_main_loop_quit(owner);
+}
+
+static void on_ice_session(NbhIce *ice, const NbhIceSession *session, gpointer owner)
+{
+	(void)ice;
+	(void)session;
+	(void)owner;
+}
+
+static void on_ice_selected(NbhIce *ice, const struct nbh_key *peer, const NbhIcePair *pair, gpointer owner)
+{
+	(void)ice;
+	(void)peer;
+	(void)pair;
+	(void)owner;
+}
+
+static void on_ice_peer(NbhIce *ice, const struct nbh_key *peer, gpointer owner)
+{
+	(void)ice;
+	(void)peer;
+	(void)owner;
+}
+
+static void on_ice_mapped(NbhIce *ice, const struct nbh_endpoint *server, const struct nbh_endpoint *mapped, gpointer owner)
+{
+	(void)ice;
+	(void)server;
+	(void)mapped;
+	(void)owner;
+}
+
+static gboolean on_ice_give_up(gpointer owner)
+{
+	g_main_loop_quit(owner);
+	return G_SOURCE_CONTINUE;
+}
+
+void nbh_oneshot_close_sessions(const char *dir)
+{
+	static const NbhIceEvents events = { on_ice_ready, on_ice_down, on_ice_session, on_ice_selected,
+		                             on_ice_peer,  on_ice_peer, on_ice_mapped };
+	GMainLoop *loop = g_main_loop_new(NULL, FALSE);
+	guint timer = g_timeout_add(ICE_GIVE_UP_MS, on_ice_give_up, loop);
+	NbhIce *ice = nbh_ice_process.open(dir, &events, loop, NULL);
+
+	if (ice)
+		g_main_loop_run(loop);
+
+	g_source_remove(timer);
+	nbh_ice_process.free(ice);
+	g_main_loop_unref(loop);
+}

@@ -1,0 +1,268 @@
+#include "config.h"
+
+#include "app/srflx.h"
+
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "wire/stun.h"
+
+/* At most this many addresses of one name are asked: two families, one spare. */
+#define ADDRESSES_PER_SERVER 3
+
+typedef struct {
+	char *uri;  /* owned */
+	char *host; /* owned */
+	guint16 port;
+	struct nbh_endpoint addresses[ADDRESSES_PER_SERVER];
+	struct nbh_endpoint mapped[ADDRESSES_PER_SERVER];
+	gsize n_addresses;
+	gboolean answered, failed;
+} Server;
+
+typedef struct {
+	NbhSrflx *srflx; /* cleared by free through the cancellable */
+	char *host;
+} Lookup;
+
+struct _NbhSrflx {
+	void (*on_change)(gpointer owner);
+	gpointer owner;
+	GPtrArray *servers; /* Server, owned */
+	GResolver *resolver;
+	GCancellable *cancellable;
+	const NbhIceBackend *backend;
+	NbhIce *ice; /* borrowed */
+};
+
+static void server_free(gpointer data)
+{
+	Server *server = data;
+
+	g_free(server->uri);
+	g_free(server->host);
+	g_free(server);
+}
+
+NbhSrflx *nbh_srflx_new(void (*on_change)(gpointer owner), gpointer owner)
+{
+	NbhSrflx *srflx = g_new0(NbhSrflx, 1);
+
+	srflx->on_change = on_change;
+	srflx->owner = owner;
+	srflx->servers = g_ptr_array_new_with_free_func(server_free);
+	srflx->cancellable = g_cancellable_new();
+	return srflx;
+}
+
+void nbh_srflx_free(NbhSrflx *srflx)
+{
+	if (!srflx)
+		return;
+
+	g_cancellable_cancel(srflx->cancellable);
+	g_clear_object(&srflx->cancellable);
+	g_clear_object(&srflx->resolver);
+	g_ptr_array_unref(srflx->servers);
+	g_free(srflx);
+}
+
+static void ask_server(NbhSrflx *srflx, Server *server)
+{
+	for (gsize i = 0; srflx->ice && i < server->n_addresses; i++)
+		srflx->backend->stun_query(srflx->ice, &server->addresses[i]);
+}
+
+static void add_address(Server *server, const struct nbh_addr *addr)
+{
+	if (server->n_addresses == ADDRESSES_PER_SERVER)
+		return;
+
+	server->addresses[server->n_addresses].addr = *addr;
+	server->addresses[server->n_addresses].port = server->port;
+	server->n_addresses++;
+}
+
+static void on_resolved(GObject *source, GAsyncResult *result, gpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	GList *found = g_resolver_lookup_by_name_finish(G_RESOLVER(source), result, &error);
+	Lookup *lookup = data;
+	NbhSrflx *srflx = lookup->srflx;
+
+	if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+		g_free(lookup->host);
+		g_free(lookup);
+		return;
+	}
+
+	for (guint i = 0; i < srflx->servers->len; i++) {
+		Server *server = srflx->servers->pdata[i];
+
+		if (strcmp(server->host, lookup->host) != 0)
+			continue;
+
+		if (!found) {
+			server->failed = TRUE;
+			nbh_log(NBH_LOG_WARN, "ice", "stun-server-unresolved server=%s error=\"%s\"", server->uri,
+			        error->message);
+			continue;
+		}
+
+		server->n_addresses = 0;
+
+		for (GList *l = found; l; l = l->next) {
+			g_autofree char *text = g_inet_address_to_string(l->data);
+			struct nbh_addr addr;
+
+			if (nbh_addr_parse(text, &addr) == 0)
+				add_address(server, &addr);
+		}
+
+		ask_server(srflx, server);
+	}
+
+	g_resolver_free_addresses(found);
+	g_free(lookup->host);
+	g_free(lookup);
+}
+
+static void resolve(NbhSrflx *srflx, Server *server)
+{
+	struct nbh_addr addr;
+	Lookup *lookup;
+
+	if (nbh_addr_parse(server->host, &addr) == 0) {
+		if (server->n_addresses == 0)
+			add_address(server, &addr);
+
+		ask_server(srflx, server);
+		return;
+	}
+
+	if (!srflx->resolver)
+		srflx->resolver = g_resolver_get_default();
+
+	lookup = g_new(Lookup, 1);
+	lookup->srflx = srflx;
+	lookup->host = g_strdup(server->host);
+	g_resolver_lookup_by_name_async(srflx->resolver, server->host, srflx->cancellable, on_resolved, lookup);
+}
+
+void nbh_srflx_set_servers(NbhSrflx *srflx, GPtrArray *uris)
+{
+	g_autoptr(GPtrArray) servers = g_ptr_array_new_with_free_func(server_free);
+	gboolean same;
+
+	for (guint i = 0; i < uris->len && servers->len < NBH_STUN_SERVERS_MAX; i++) {
+		const char *uri = uris->pdata[i];
+		gboolean is_turn, is_tls;
+		char host[256];
+		guint16 port;
+		Server *server;
+
+		if (!nbh_stun_uri_parse(uri, host, sizeof(host), &port, &is_turn, &is_tls)) {
+			nbh_log(NBH_LOG_WARN, "ice", "stun-uri-refused uri=\"%s\"", uri);
+			continue;
+		}
+
+		if (is_turn || is_tls)
+			continue;
+
+		server = g_new0(Server, 1);
+		server->uri = g_strdup(uri);
+		server->host = g_strdup(host);
+		server->port = port;
+		g_ptr_array_add(servers, server);
+	}
+
+	same = servers->len == srflx->servers->len;
+
+	for (guint i = 0; same && i < servers->len; i++)
+		same = strcmp(((Server *)servers->pdata[i])->uri, ((Server *)srflx->servers->pdata[i])->uri) == 0;
+
+	if (same)
+		return;
+
+	g_ptr_array_unref(srflx->servers);
+	srflx->servers = g_steal_pointer(&servers);
+	nbh_srflx_ask(srflx);
+}
+
+void nbh_srflx_set_ice(NbhSrflx *srflx, const NbhIceBackend *backend, NbhIce *ice)
+{
+	srflx->backend = backend;
+	srflx->ice = ice;
+}
+
+void nbh_srflx_ask(NbhSrflx *srflx)
+{
+	if (!srflx->ice)
+		return;
+
+	for (guint i = 0; i < srflx->servers->len; i++)
+		resolve(srflx, srflx->servers->pdata[i]);
+}
+
+void nbh_srflx_mapped(NbhSrflx *srflx, const struct nbh_endpoint *server_endpoint, const struct nbh_endpoint *mapped)
+{
+	gboolean changed = FALSE;
+
+	for (guint i = 0; i < srflx->servers->len; i++) {
+		Server *server = srflx->servers->pdata[i];
+
+		for (gsize k = 0; k < server->n_addresses; k++) {
+			if (!nbh_endpoint_equal(&server->addresses[k], server_endpoint))
+				continue;
+
+			/* Silence is no news: the address of before may still be right. */
+			server->failed = mapped == NULL;
+
+			if (!mapped || nbh_endpoint_equal(&server->mapped[k], mapped))
+				continue;
+
+			server->mapped[k] = *mapped;
+			server->answered = TRUE;
+			changed = TRUE;
+		}
+	}
+
+	if (changed)
+		srflx->on_change(srflx->owner);
+}
+
+gsize nbh_srflx_get(NbhSrflx *srflx, struct nbh_endpoint *ret, gsize max)
+{
+	gsize n = 0;
+
+	for (guint i = 0; i < srflx->servers->len; i++) {
+		const Server *server = srflx->servers->pdata[i];
+
+		for (gsize k = 0; k < server->n_addresses && n < max; k++) {
+			gboolean known = !nbh_endpoint_is_set(&server->mapped[k]);
+
+			for (gsize j = 0; j < n && !known; j++)
+				known = nbh_endpoint_equal(&ret[j], &server->mapped[k]);
+
+			if (!known)
+				ret[n++] = server->mapped[k];
+		}
+	}
+
+	return n;
+}
+
+void nbh_srflx_each(NbhSrflx *srflx, void (*fn)(const char *uri, const char *answer, gpointer data), gpointer data)
+{
+	for (guint i = 0; i < srflx->servers->len; i++) {
+		const Server *server = srflx->servers->pdata[i];
+		char text[NBH_ENDPOINT_TEXT_MAX] = "";
+
+		for (gsize k = 0; k < server->n_addresses && !text[0]; k++)
+			if (nbh_endpoint_is_set(&server->mapped[k]))
+				nbh_endpoint_format(&server->mapped[k], text);
+
+		fn(server->uri, text, data);
+	}
+}

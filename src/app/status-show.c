@@ -1,0 +1,212 @@
+#include "config.h"
+
+#include "app/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/engine.h"
+#include "base/atomicfile.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/lock.h"
+
+static const char *text_at(const struct nbh_json_value *object, const char *key)
+{
+	const char *text = nbh_json_string(nbh_json_get(object, key));
+
+	return text ? text : "";
+}
+
+static gint64 int_at(const struct nbh_json_value *object, const char *key)
+{
+	int64_t value = 0;
+
+	return nbh_json_int(nbh_json_get(object, key), &value) ? value : 0;
+}
+
+static gboolean bool_at(const struct nbh_json_value *object, const char *key)
+{
+	bool value = false;
+
+	return nbh_json_bool(nbh_json_get(object, key), &value) && value;
+}
+
+static void show_server(const struct nbh_json_value *root, const char *key, const char *title)
+{
+	const struct nbh_json_value *server = nbh_json_get(root, key);
+	const char *error = text_at(server, "error");
+
+	printf("%s: %s%s%s", title, bool_at(server, "connected") ? "Connected" : "Disconnected",
+	       text_at(server, "url")[0] ? " to " : "", text_at(server, "url"));
+
+	if (error[0])
+		printf(", reason: %s", error);
+
+	printf("\n");
+}
+
+static void show_peer_detail(const struct nbh_json_value *peer)
+{
+	const struct nbh_json_value *types = nbh_json_get(peer, "iceCandidateType");
+	const struct nbh_json_value *ends = nbh_json_get(peer, "iceCandidateEndpoint");
+
+	printf("\n %s:\n", text_at(peer, "fqdn")[0] ? text_at(peer, "fqdn") : text_at(peer, "publicKey"));
+	printf("  NetBird IP: %s\n", text_at(peer, "netbirdIp"));
+	printf("  Public key: %s\n", text_at(peer, "publicKey"));
+	printf("  Status: %s (%s)\n", text_at(peer, "status"), text_at(peer, "state"));
+	printf("  Connection type: %s\n", text_at(peer, "connectionType"));
+
+	if (text_at(peer, "whyNotDirect")[0])
+		printf("  Not direct because: %s\n", text_at(peer, "whyNotDirect"));
+
+	printf("  ICE candidate (Local/Remote): %s/%s\n", text_at(types, "local"), text_at(types, "remote"));
+	printf("  ICE candidate endpoints (Local/Remote): %s/%s\n", text_at(ends, "local"), text_at(ends, "remote"));
+	printf("  WireGuard endpoint: %s\n", text_at(peer, "endpoint"));
+	printf("  Last connection update: %s\n", text_at(peer, "lastStatusUpdate"));
+	printf("  Last WireGuard handshake: %s\n", text_at(peer, "lastWireguardHandshake"));
+	printf("  Transfer status (received/sent): %lld B/%lld B\n", (long long)int_at(peer, "transferReceived"),
+	       (long long)int_at(peer, "transferSent"));
+	printf("  Agent version: %s\n", text_at(peer, "agentVersion"));
+}
+
+static void show_peer_line(const struct nbh_json_value *peer)
+{
+	const char *why = text_at(peer, "whyNotDirect");
+	const char *name = text_at(peer, "fqdn")[0] ? text_at(peer, "fqdn") : text_at(peer, "publicKey");
+
+	printf("  %-40s %-16s %s", name, text_at(peer, "netbirdIp"), text_at(peer, "status"));
+
+	if (text_at(peer, "endpoint")[0])
+		printf(", direct to %s", text_at(peer, "endpoint"));
+	else if (why[0])
+		printf(", not direct: %s", why);
+
+	printf("\n");
+}
+
+static void show_peers(const struct nbh_json_value *root, gboolean detail)
+{
+	const struct nbh_json_value *peers = nbh_json_get(root, "peers");
+	const struct nbh_json_value *list = nbh_json_get(peers, "details");
+
+	printf("Peers count: %lld/%lld Connected\n", (long long)int_at(peers, "connected"),
+	       (long long)int_at(peers, "total"));
+
+	for (size_t i = 0; i < nbh_json_length(list); i++) {
+		if (detail)
+			show_peer_detail(nbh_json_at(list, i));
+		else
+			show_peer_line(nbh_json_at(list, i));
+	}
+
+	if (detail && nbh_json_length(list) > 0)
+		printf("\n");
+}
+
+static void show_notes(const struct nbh_json_value *root)
+{
+	const struct nbh_json_value *notes = nbh_json_get(root, "notes");
+
+	for (size_t i = 0; i < nbh_json_length(notes); i++)
+		printf("Note: %s\n", nbh_json_string(nbh_json_at(notes, i)));
+}
+
+static void show(const struct nbh_json_value *root, gboolean running, gboolean detail)
+{
+	const struct nbh_json_value *wg = nbh_json_get(root, "wireguard");
+	const struct nbh_json_value *ice = nbh_json_get(root, "ice");
+
+	printf("Daemon: %s, version %s\n", running ? text_at(root, "daemonStatus") : "not running",
+	       text_at(root, "daemonVersion"));
+	show_server(root, "management", "Management");
+	show_server(root, "signal", "Signal");
+	printf("ICE: %s%s\n", text_at(ice, "backend")[0] ? "isolated by " : "not available",
+	       text_at(ice, "backend"));
+
+	if (text_at(ice, "error")[0])
+		printf("ICE error: %s\n", text_at(ice, "error"));
+
+	printf("WireGuard: interface %s %s, port %lld, %s%s%s\n", text_at(wg, "interface"),
+	       bool_at(wg, "up") ? "up" : "down", (long long)int_at(root, "wireguardPort"),
+	       bool_at(root, "usesKernelInterface") ? "kernel" : "user space",
+	       text_at(wg, "error")[0] ? ", error: " : "", text_at(wg, "error"));
+
+	if (text_at(wg, "publishError")[0])
+		printf("Publishing failed: %s\n", text_at(wg, "publishError"));
+
+	printf("FQDN: %s\n", text_at(root, "fqdn"));
+	printf("NetBird IP: %s\n", text_at(root, "netbirdIp"));
+	show_peers(root, detail);
+	show_notes(root);
+}
+
+/* A status that nobody keeps up to date must not look alive. */
+static char *as_stopped(const char *text)
+{
+	g_auto(GStrv) parts = NULL;
+	static const char *const states[] = { "Connected", "Connecting" };
+
+	for (gsize i = 0; i < G_N_ELEMENTS(states); i++) {
+		g_autofree char *needle = g_strdup_printf("\"daemonStatus\": \"%s\"", states[i]);
+
+		g_strfreev(parts);
+		parts = g_strsplit(text, needle, 2);
+
+		if (parts[0] && parts[1])
+			return g_strjoin("\"daemonStatus\": \"Idle\"", parts[0], parts[1], NULL);
+	}
+
+	return g_strdup(text);
+}
+
+int nbh_status_show(const char *dir, gboolean json, gboolean detail)
+{
+	nbh_cleanup_close int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	nbh_cleanup_free char *text = NULL;
+	struct nbh_why why = { "" };
+	struct nbh_json *doc;
+	gboolean running;
+	size_t len;
+	int r;
+
+	if (dirfd < 0) {
+		fprintf(stderr, "netbird-helper: %s: %s\n", dir, g_strerror(errno));
+		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
+	}
+
+	r = nbh_trustedfile_read(dirfd, NBH_STATUS_NAME, NBH_STATUSFILE_MAX_BYTES, &text, &len, &why);
+
+	if (r < 0) {
+		if (r == -ENOENT)
+			fprintf(stderr, "netbird-helper: nothing runs or ran on %s; start it with: netbird-helper up --config-dir %s\n",
+			        dir, dir);
+		else
+			fprintf(stderr, "netbird-helper: %s\n", why.text);
+
+		return NBH_EXIT_FAILURE;
+	}
+
+	running = nbh_lock_holder(dirfd, NBH_LOCK_HELPER) != 0;
+
+	if (json) {
+		g_autofree char *out = running ? g_strdup(text) : as_stopped(text);
+
+		fputs(out, stdout);
+		return running ? NBH_EXIT_OK : NBH_EXIT_FAILURE;
+	}
+
+	r = nbh_json_parse(text, len, &doc, &why);
+
+	if (r < 0) {
+		fprintf(stderr, "netbird-helper: %s: %s\n", NBH_STATUS_NAME, why.text);
+		return NBH_EXIT_FAILURE;
+	}
+
+	show(nbh_json_root(doc), running, detail);
+	nbh_json_free(doc);
+	return running ? NBH_EXIT_OK : NBH_EXIT_FAILURE;
+}

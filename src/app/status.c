@@ -1,0 +1,252 @@
+#include "config.h"
+
+#include "app/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "core/version.h"
+
+/* The official client's nanoseconds and times keep their form; what we do not have is its zero. */
+
+typedef struct {
+	struct nbh_jsonw *w;
+	guint connected, total;
+} PeersOut;
+
+static const char *peer_status(const NbhConn *conn)
+{
+	switch (conn->state) {
+	case NBH_CONN_UP:
+	case NBH_CONN_DEGRADED:
+		return "Connected";
+	case NBH_CONN_IDLE:
+	case NBH_CONN_DOWN:
+		return "Idle";
+	case NBH_CONN_QUEUED:
+	case NBH_CONN_SIGNALING:
+	case NBH_CONN_CHECKING:
+	case NBH_CONN_BACKOFF:
+	case NBH_CONN_N_STATES:
+		break;
+	}
+
+	return "Connecting";
+}
+
+static void count_peer(const NbhPeerView *view, gpointer data)
+{
+	PeersOut *out = data;
+
+	out->total++;
+	out->connected += strcmp(peer_status(view->conn), "Connected") == 0;
+}
+
+static void write_pair(struct nbh_jsonw *w, const NbhConn *conn)
+{
+	char local[NBH_ENDPOINT_TEXT_MAX] = "", remote[NBH_ENDPOINT_TEXT_MAX] = "";
+
+	if (conn->has_pair) {
+		nbh_endpoint_format(&conn->pair.local, local);
+		nbh_endpoint_format(&conn->pair.remote, remote);
+	}
+
+	nbh_jsonw_object(w, "iceCandidateType");
+	nbh_jsonw_string(w, "local", conn->has_pair ? nbh_candidate_type_name(conn->pair.local_type) : "");
+	nbh_jsonw_string(w, "remote", conn->has_pair ? nbh_candidate_type_name(conn->pair.remote_type) : "");
+	nbh_jsonw_close(w);
+	nbh_jsonw_object(w, "iceCandidateEndpoint");
+	nbh_jsonw_string(w, "local", local);
+	nbh_jsonw_string(w, "remote", remote);
+	nbh_jsonw_close(w);
+}
+
+static const char *why_not_direct(const NbhPeerView *view)
+{
+	const char *why = view->conn->why_not_direct;
+
+	return why ? why : "";
+}
+
+static const char *address_of(const NbhNetmapPeer *entry, int family, char buf[NBH_ADDR_TEXT_MAX])
+{
+	guint8 full = family == AF_INET ? 32 : 128;
+
+	for (gsize i = 0; i < entry->n_allowed_ips; i++)
+		if (entry->allowed_ips[i].addr.family == family && entry->allowed_ips[i].len == full)
+			return nbh_addr_format(&entry->allowed_ips[i].addr, buf);
+
+	return "";
+}
+
+static void write_peer(const NbhPeerView *view, gpointer data)
+{
+	struct nbh_jsonw *w = ((PeersOut *)data)->w;
+	char time[NBH_RFC3339_MAX], addr[NBH_ADDR_TEXT_MAX], endpoint[NBH_ENDPOINT_TEXT_MAX] = "";
+	const char *v6 = address_of(view->entry, AF_INET6, addr);
+
+	nbh_jsonw_object(w, NULL);
+	nbh_jsonw_string(w, "fqdn", view->fqdn);
+
+	if (v6[0])
+		nbh_jsonw_string(w, "netbirdIpv6", v6);
+
+	nbh_jsonw_string(w, "netbirdIp", address_of(view->entry, AF_INET, addr));
+	nbh_jsonw_string(w, "publicKey", nbh_key_format(&view->key).text);
+	nbh_jsonw_string(w, "status", peer_status(view->conn));
+	nbh_jsonw_string(w, "lastStatusUpdate", nbh_rfc3339(view->changed_unix_ms, time));
+	nbh_jsonw_string(w, "connectionType", strcmp(peer_status(view->conn), "Connected") == 0 ? "P2P" : "-");
+	write_pair(w, view->conn);
+	nbh_jsonw_string(w, "relayAddress", "");
+	nbh_jsonw_string(w, "lastWireguardHandshake",
+	                 nbh_rfc3339(view->handshake_unix_ms ? view->handshake_unix_ms : -1, time));
+	nbh_jsonw_uint(w, "transferReceived", view->rx_bytes);
+	nbh_jsonw_uint(w, "transferSent", view->tx_bytes);
+	nbh_jsonw_int(w, "latency", 0);
+	nbh_jsonw_bool(w, "quantumResistance", false);
+	nbh_jsonw_array(w, "networks");
+	nbh_jsonw_close(w);
+
+	/* Ours. */
+	if (view->path->kind == NBH_PATH_DIRECT)
+		nbh_endpoint_format(&view->path->endpoint, endpoint);
+
+	nbh_jsonw_string(w, "state", nbh_conn_state_name(view->conn->state));
+	nbh_jsonw_string(w, "endpoint", endpoint);
+	nbh_jsonw_string(w, "whyNotDirect", why_not_direct(view));
+	nbh_jsonw_string(w, "agentVersion", view->entry->agent_version);
+	nbh_jsonw_bool(w, "controlling", view->conn->controlling);
+	nbh_jsonw_uint(w, "attempts", view->conn->attempts);
+	nbh_jsonw_uint(w, "losses", view->conn->losses);
+	nbh_jsonw_close(w);
+}
+
+static void write_server(struct nbh_jsonw *w, const char *key, const NbhServerView *server)
+{
+	nbh_jsonw_object(w, key);
+	nbh_jsonw_string(w, "url", server->url ? server->url : "");
+	nbh_jsonw_bool(w, "connected", server->up);
+	nbh_jsonw_string(w, "error", server->error ? server->error : "");
+	nbh_jsonw_close(w);
+}
+
+static void write_stun(const char *uri, const char *answer, gpointer data)
+{
+	struct nbh_jsonw *w = data;
+
+	nbh_jsonw_object(w, NULL);
+	nbh_jsonw_string(w, "uri", uri);
+	nbh_jsonw_bool(w, "available", answer[0] != '\0');
+	nbh_jsonw_string(w, "mappedAddress", answer);
+	nbh_jsonw_close(w);
+}
+
+static void write_empty(struct nbh_jsonw *w)
+{
+	nbh_jsonw_object(w, "relays");
+	nbh_jsonw_int(w, "total", 0);
+	nbh_jsonw_int(w, "available", 0);
+	nbh_jsonw_array(w, "details");
+	nbh_jsonw_close(w);
+	nbh_jsonw_close(w);
+	nbh_jsonw_bool(w, "quantumResistance", false);
+	nbh_jsonw_bool(w, "quantumResistancePermissive", false);
+	nbh_jsonw_array(w, "networks");
+	nbh_jsonw_close(w);
+	nbh_jsonw_int(w, "forwardingRules", 0);
+	nbh_jsonw_array(w, "dnsServers");
+	nbh_jsonw_close(w);
+	nbh_jsonw_array(w, "events");
+	nbh_jsonw_close(w);
+}
+
+static void write_notes(struct nbh_jsonw *w, const NbhStatusView *view)
+{
+	nbh_jsonw_array(w, "notes");
+
+	if (view->map && view->map->n_rules > 0)
+		nbh_jsonw_stringf(w, NULL, "access policies are not enforced on this host yet (%zu rules received)",
+		                  (size_t)view->map->n_rules);
+	else if (view->map)
+		nbh_jsonw_string(w, NULL, "access policies are not enforced on this host yet");
+
+	if (view->map && view->map->n_routes > 0)
+		nbh_jsonw_stringf(w, NULL, "%zu routes received, routes are not used yet", (size_t)view->map->n_routes);
+
+	if (view->turns && view->turns->len > 0)
+		nbh_jsonw_stringf(w, NULL, "%u TURN servers received, TURN is not used yet", view->turns->len);
+
+	if (view->relays && view->relays->len > 0)
+		nbh_jsonw_stringf(w, NULL, "%u relays received, the relay is not used yet", view->relays->len);
+
+	for (guint i = 0; view->map && view->map->skipped && i < view->map->skipped->len; i++)
+		nbh_jsonw_stringf(w, NULL, "skipped %s", (const char *)view->map->skipped->pdata[i]);
+
+	nbh_jsonw_close(w);
+}
+
+static void write_wg(struct nbh_jsonw *w, const NbhStatusView *view)
+{
+	nbh_jsonw_object(w, "wireguard");
+	nbh_jsonw_string(w, "interface", view->config->interface);
+	nbh_jsonw_string(w, "backend", view->wg ? view->wg->backend : "");
+	nbh_jsonw_bool(w, "up", view->wg && view->wg->link_up);
+	nbh_jsonw_string(w, "error", view->wg ? view->wg->error : "netbird-wg has not reported yet");
+	nbh_jsonw_uint(w, "generation", view->wg ? view->wg->generation : 0);
+	nbh_jsonw_string(w, "publishError", view->publish_error);
+	nbh_jsonw_close(w);
+}
+
+static void write_own(struct nbh_jsonw *w, const NbhStatusView *view)
+{
+	char text[NBH_PREFIX_TEXT_MAX];
+	const NbhPeerConfig *own = view->peer_config;
+
+	nbh_jsonw_string(w, "netbirdIp", own ? nbh_prefix_format(&own->address, text) : "");
+
+	if (own && own->address_v6.addr.family)
+		nbh_jsonw_string(w, "netbirdIpv6", nbh_prefix_format(&own->address_v6, text));
+
+	nbh_jsonw_string(w, "publicKey", nbh_key_format(view->own_public).text);
+	nbh_jsonw_bool(w, "usesKernelInterface", view->wg && strcmp(view->wg->backend, "netlink") == 0);
+	nbh_jsonw_int(w, "wireguardPort", view->config->listen_port);
+	nbh_jsonw_string(w, "fqdn", own ? own->fqdn : "");
+	nbh_jsonw_bool(w, "lazyConnectionEnabled", own && own->lazy);
+}
+
+char *nbh_status_format(const NbhStatusView *view, gsize *ret_len)
+{
+	struct nbh_jsonw *w = nbh_jsonw_new();
+	PeersOut out = { .w = w };
+	char time[NBH_RFC3339_MAX];
+
+	nbh_peers_each(view->peers, count_peer, &out);
+	nbh_jsonw_object(w, NULL);
+	nbh_jsonw_object(w, "peers");
+	nbh_jsonw_uint(w, "total", out.total);
+	nbh_jsonw_uint(w, "connected", out.connected);
+	nbh_jsonw_array(w, "details");
+	nbh_peers_each(view->peers, write_peer, &out);
+	nbh_jsonw_close(w);
+	nbh_jsonw_close(w);
+	nbh_jsonw_string(w, "cliVersion", PACKAGE_VERSION);
+	nbh_jsonw_string(w, "daemonVersion", PACKAGE_VERSION);
+	nbh_jsonw_string(w, "daemonStatus", view->daemon_status);
+	write_server(w, "management", &view->management);
+	write_server(w, "signal", &view->signal);
+	write_own(w, view);
+	write_empty(w);
+	nbh_jsonw_string(w, "agentVersion", NBH_AGENT_VERSION);
+	nbh_jsonw_object(w, "ice");
+	nbh_jsonw_string(w, "backend", view->ice_backend);
+	nbh_jsonw_string(w, "error", view->ice_error);
+	nbh_jsonw_array(w, "stunServers");
+	nbh_srflx_each(view->srflx, write_stun, w);
+	nbh_jsonw_close(w);
+	nbh_jsonw_close(w);
+	write_wg(w, view);
+	write_notes(w, view);
+	nbh_jsonw_string(w, "updatedAt", nbh_rfc3339(g_get_real_time() / 1000, time));
+	return nbh_jsonw_end(w, ret_len);
+}
