@@ -31,4 +31,19 @@ check_PROGRAMS += %D%/lib/ice-drive %D%/lib/stun-standin
 %C%_lib_stun_standin_LDADD = src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
 
 EXTRA_DIST += %D%/lib/wg-standin.py %D%/netns/iceport.py %D%/netns/case-ice-lan.py \
-	%D%/netns/case-ice-nat.py %D%/netns/case-ice-v6.py
+	%D%/netns/case-ice-nat.py %D%/netns/case-ice-v6.py %D%/netns/case-ice-official.py %D%/lib/officialpeer.py
+
+check_PROGRAMS += %D%/unit/test-ice-packet %D%/unit/test-ice-port
+TESTS += %D%/unit/test-ice-packet %D%/unit/test-ice-port
+%C%_unit_test_ice_packet_SOURCES = %D%/unit/test-ice-packet.c
+%C%_unit_test_ice_packet_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_packet_LDADD = $(ICED_LIBS)
+%C%_unit_test_ice_port_SOURCES = %D%/unit/test-ice-port.c %D%/lib/stunmake.h
+%C%_unit_test_ice_port_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_port_LDADD = $(ICED_LIBS)
+
+check_PROGRAMS += %D%/unit/test-ice-isolate
+TESTS += %D%/unit/test-ice-isolate
+%C%_unit_test_ice_isolate_SOURCES = %D%/unit/test-ice-isolate.c
+%C%_unit_test_ice_isolate_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_isolate_LDADD = $(ICED_LIBS)

@@ -5,6 +5,7 @@
  *   ready A BACKEND | session A | mapped A ADDR:PORT|- | selected A LTYPE LOCAL RTYPE REMOTE MS
  *   failed A | lost A | down A
  *
+ * Without --dir-b the far end is somebody else, who has B's credentials and host candidates.
  * MS of "selected" counts from the moment the first offer would have been processed. Ends with 0
  * when every step was done, with 1 when a step took longer than --timeout.
  */
@@ -159,6 +160,12 @@ static void set_up(End *e, char **hosts, guint8 key_byte, char letter)
 	memset(&e->creds, 0, sizeof(e->creds));
 	memset(e->creds.ufrag, letter, 16);
 	memset(e->creds.pwd, letter, 32);
+
+	if (!e->dir) { /* nothing to wait for */
+		e->ready = e->answered = e->selected = e->failed = e->lost = e->down = TRUE;
+		return;
+	}
+
 	e->ice = nbh_ice_process.open(e->dir, &events, e, NULL);
 	nbh_ice_process.set_port(e->ice, (guint16)port);
 }
@@ -167,6 +174,9 @@ static void open_session(End *e, gboolean controlling)
 {
 	NbhIceOpen open = { .peer = e->far, .local = e->creds, .controlling = controlling,
 		            .liveness_ms = (guint)liveness_ms, .consent_keepalives = keepalives };
+
+	if (!e->ice)
+		return;
 
 	e->selected = e->failed = e->lost = FALSE;
 	nbh_ice_process.session_open(e->ice, &open);
@@ -197,8 +207,12 @@ static void connect_ends(void)
 	open_session(a, !controlled);
 	open_session(b, controlled);
 	nbh_ice_process.session_remote(a->ice, &a->far, &b->creds, NULL);
-	nbh_ice_process.session_remote(b->ice, &b->far, &a->creds, NULL);
 	send_candidates(a, b);
+
+	if (!b->ice)
+		return;
+
+	nbh_ice_process.session_remote(b->ice, &b->far, &a->creds, NULL);
 	send_candidates(b, a);
 }
 
@@ -209,7 +223,7 @@ static void ask_stun(void)
 	if (!stun || nbh_endpoint_parse(stun, &server))
 		return;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2 && ends[i].ice; i++)
 		nbh_ice_process.stun_query(ends[i].ice, &server);
 
 	WAIT_FOR(ends[0].answered && ends[1].answered);
@@ -225,37 +239,12 @@ static void wait_for_what_was_asked(void)
 		WAIT_FOR(ends[0].down && ends[1].down);
 }
 
-int main(int argc, char **argv)
+static int run(void)
 {
-	const GOptionEntry entries[] = {
-		{ "dir-a", 0, 0, G_OPTION_ARG_STRING, &dir_a, "config directory", "DIR" },
-		{ "dir-b", 0, 0, G_OPTION_ARG_STRING, &dir_b, "config directory", "DIR" },
-		{ "hosts-a", 0, 0, G_OPTION_ARG_STRING, &hosts_a, "host candidates", "ADDR,..." },
-		{ "hosts-b", 0, 0, G_OPTION_ARG_STRING, &hosts_b, "host candidates", "ADDR,..." },
-		{ "stun", 0, 0, G_OPTION_ARG_STRING, &stun, "STUN server", "ADDR:PORT" },
-		{ "port", 0, 0, G_OPTION_ARG_INT, &port, "WireGuard's port", "N" },
-		{ "a-controlled", 0, 0, G_OPTION_ARG_NONE, &controlled, "A is controlled", NULL },
-		{ "liveness", 0, 0, G_OPTION_ARG_INT, &liveness_ms, "as in OPEN", "MS" },
-		{ "no-keepalives", 0, G_OPTION_FLAG_REVERSE, G_OPTION_ARG_NONE, &keepalives, "as in OPEN", NULL },
-		{ "no-open", 0, 0, G_OPTION_ARG_NONE, &no_open, "only list and wait", NULL },
-		{ "rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "connect so many times", "N" },
-		{ "letters", 0, 0, G_OPTION_ARG_STRING, &letters, "credentials", "aB" },
-		{ "wait", 0, 0, G_OPTION_ARG_STRING, &wait_for, "selected, failed, lost or down", "WHAT" },
-		{ "hold", 0, 0, G_OPTION_ARG_INT, &hold_ms, "stay so long at the end", "MS" },
-		{ "timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "for each step", "S" },
-		G_OPTION_ENTRY_NULL,
-	};
-	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-	g_auto(GStrv) list_a = NULL, list_b = NULL;
-
-	g_option_context_add_main_entries(context, entries, NULL);
-
-	if (!g_option_context_parse(context, &argc, &argv, NULL) || !dir_a || !dir_b)
-		return 2;
+	g_auto(GStrv) list_a = g_strsplit(hosts_a ? hosts_a : "", ",", 8);
+	g_auto(GStrv) list_b = g_strsplit(hosts_b ? hosts_b : "", ",", 8);
 
 	loop = g_main_loop_new(NULL, FALSE);
-	list_a = g_strsplit(hosts_a ? hosts_a : "", ",", 8);
-	list_b = g_strsplit(hosts_b ? hosts_b : "", ",", 8);
 	ends[0].dir = dir_a;
 	ends[1].dir = dir_b;
 	set_up(&ends[0], list_a, 0xb0, letters ? letters[0] : 'a');
@@ -281,12 +270,42 @@ int main(int argc, char **argv)
 		nbh_ice_process.free(ends[i].ice);
 
 	g_main_loop_unref(loop);
-	g_free(dir_a);
-	g_free(dir_b);
-	g_free(hosts_a);
-	g_free(hosts_b);
-	g_free(stun);
-	g_free(wait_for);
-	g_free(letters);
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const GOptionEntry entries[] = {
+		{ "dir-a", 0, 0, G_OPTION_ARG_STRING, &dir_a, "config directory", "DIR" },
+		{ "dir-b", 0, 0, G_OPTION_ARG_STRING, &dir_b, "config directory", "DIR" },
+		{ "hosts-a", 0, 0, G_OPTION_ARG_STRING, &hosts_a, "host candidates", "ADDR,..." },
+		{ "hosts-b", 0, 0, G_OPTION_ARG_STRING, &hosts_b, "host candidates", "ADDR,..." },
+		{ "stun", 0, 0, G_OPTION_ARG_STRING, &stun, "STUN server", "ADDR:PORT" },
+		{ "port", 0, 0, G_OPTION_ARG_INT, &port, "WireGuard's port", "N" },
+		{ "a-controlled", 0, 0, G_OPTION_ARG_NONE, &controlled, "A is controlled", NULL },
+		{ "liveness", 0, 0, G_OPTION_ARG_INT, &liveness_ms, "as in OPEN", "MS" },
+		{ "no-keepalives", 0, G_OPTION_FLAG_REVERSE, G_OPTION_ARG_NONE, &keepalives, "as in OPEN", NULL },
+		{ "no-open", 0, 0, G_OPTION_ARG_NONE, &no_open, "only list and wait", NULL },
+		{ "rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "connect so many times", "N" },
+		{ "letters", 0, 0, G_OPTION_ARG_STRING, &letters, "credentials", "aB" },
+		{ "wait", 0, 0, G_OPTION_ARG_STRING, &wait_for, "selected, failed, lost or down", "WHAT" },
+		{ "hold", 0, 0, G_OPTION_ARG_INT, &hold_ms, "stay so long at the end", "MS" },
+		{ "timeout", 0, 0, G_OPTION_ARG_INT, &timeout_s, "for each step", "S" },
+		G_OPTION_ENTRY_NULL,
+	};
+	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+	char **texts[] = { &dir_a, &dir_b, &hosts_a, &hosts_b, &stun, &wait_for, &letters };
+	int r;
+
+	g_option_context_add_main_entries(context, entries, NULL);
+
+	if (!g_option_context_parse(context, &argc, &argv, NULL) || !dir_a)
+		return 2;
+
+	r = run();
+
+	for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
+		g_free(*texts[i]);
+
+	return r;
 }

@@ -108,8 +108,9 @@ class Result:
 
 
 def drive(lab_host, a, b, *argv, ok=True, seconds=60):
-    done = lab_host.run([tool("ice-drive"), "--dir-a", a.dir, "--dir-b", b.dir, *argv], ok=False,
-                        seconds=seconds)
+    """b None: the far end is somebody else."""
+    dirs = ["--dir-a", a.dir] + (["--dir-b", b.dir] if b else [])
+    done = lab_host.run([tool("ice-drive"), *dirs, *argv], ok=False, seconds=seconds)
     result = Result(done.stdout, done.returncode)
     if ok and done.returncode != 0:
         raise Failed(f"ice-drive: status {done.returncode}: {done.stdout}{done.stderr}")
