@@ -13,3 +13,11 @@ TESTS += %D%/unit/test-path-loopback %D%/unit/test-sink-publish %D%/unit/test-ap
 %C%_unit_test_app_options_SOURCES = %D%/unit/test-app-options.c
 %C%_unit_test_app_options_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_app_options_LDADD = $(APP_TEST_LIBS)
+
+check_PROGRAMS += %D%/scenario/test-peers
+TESTS += %D%/scenario/test-peers
+%C%_scenario_test_peers_SOURCES = %D%/scenario/test-peers.c
+%C%_scenario_test_peers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_scenario_test_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
+	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
+	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)

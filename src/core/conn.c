@@ -28,6 +28,7 @@
 #define CANDIDATES_HELPER_MS 1000
 #define CANDIDATES_FALLBACK_MS 1000 /* if the Send of our ANSWER does not return */
 #define PUBLISH_MS 100           /* rule 6 */
+#define PUBLISH_HELPER_MS 250    /* see publish_selection() */
 #define ATTEMPT_MS 15000         /* libnice fails after 7 s, the official agent after 12 s */
 #define ANSWER_STALE_MS 1000     /* an ANSWER that waited longer for a slot is confirmed by an OFFER */
 #define RESELECT_MS 5000         /* rule 17: "selected for some seconds" */
@@ -377,24 +378,35 @@ static void publish_direct(Step *s, gboolean new_session)
 
 	conn->had_path = TRUE;
 	conn->renew = FALSE;
-	conn->published_at = s->now;
+	/* What WireGuard did since the selection counts, unless the peer is made anew now. */
+	conn->published_at = new_session ? s->now : conn->selected_at;
 }
 
 /*
  * When, and whether with a new WireGuard session, which removes and adds the peer:
  *
  *   far end                      we control        we are controlled
- *   helper                       at once           at once
+ *   helper                       at once           at its handshake, or after 250 ms
  *   official, our initiation     at once + FORWARD at once + FORWARD   (architecture.md 5)
  *     was captured
  *   official, else               at once, new if   after 100 ms, new   (rules 6, 7, 17)
  *                                one may exist
  */
+/*
+ * Between helpers only one side begins the first handshake. An endpoint with a keepalive makes
+ * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
+ * and wait 5 s (WireGuard keeps one handshake per peer). So the controlled side waits until the
+ * handshake has come, which also told WireGuard the endpoint. With a path already there is a
+ * session, and nothing to wait for.
+ */
 static void publish_selection(Step *s)
 {
 	NbhConn *conn = s->conn;
+	gboolean is_first = !conn->had_handshake && !conn->had_path && !conn->woken_here;
 
-	if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))
+	if (conn->far_is_helper && !conn->controlling && is_first)
+		arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
+	else if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))
 		publish_direct(s, FALSE);
 	else if (!conn->controlling)
 		arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_MS);
@@ -849,6 +861,11 @@ static void on_handshake(Step *s)
 	NbhConn *conn = s->conn;
 	nbh_mono at = s->event->u.handshake_at;
 
+	if (conn->far_is_helper && conn->state == NBH_CONN_UP && is_armed(conn, NBH_CONN_TIMER_PUBLISH)) {
+		disarm(s, NBH_CONN_TIMER_PUBLISH);
+		publish_direct(s, FALSE);
+	}
+
 	/* One from before the WireGuard peer was made anew proves nothing. */
 	if (conn->path.kind != NBH_PATH_DIRECT || !nbh_mono_before(conn->handshake_at, at) ||
 	    nbh_mono_before(nbh_mono_add_ms(at, HANDSHAKE_SLACK_MS), conn->published_at))
@@ -907,7 +924,7 @@ static void on_timer(Step *s)
 		set_remote(s);
 		break;
 	case NBH_CONN_TIMER_PUBLISH:
-		publish_direct(s, TRUE);
+		publish_direct(s, !conn->far_is_helper);
 		break;
 	case NBH_CONN_TIMER_ATTEMPT:
 		fail(s, "ATTEMPT_TIMEOUT");
