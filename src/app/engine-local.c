@@ -89,34 +89,27 @@ void nbh_engine_status_changed(gpointer owner)
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
-static gboolean is_natural(const Engine *engine, const struct nbh_addr *addr)
+/* Any address of the Internet does: nothing is sent (RFC 5737 and RFC 3849 addresses). */
+static const char *const probes[] = { "192.0.2.1:9", "[2001:db8::1]:9" };
+
+G_STATIC_ASSERT(G_N_ELEMENTS(probes) == G_N_ELEMENTS(((NbhLocalNetwork *)NULL)->sources));
+
+static gboolean is_natural(const NbhLocalNetwork *network, const struct nbh_addr *addr)
 {
-	/* Any address of the Internet does: nothing is sent (RFC 5737, RFC 3849 addresses). */
-	static const char *const probes[] = { "192.0.2.1:9", "[2001:db8::1]:9" };
-
-	for (gsize i = 0; i < G_N_ELEMENTS(probes); i++) {
-		struct nbh_endpoint to;
-		struct nbh_addr source;
-
-		if (nbh_endpoint_parse(probes[i], &to) == 0 &&
-		    nbh_netmon_natural_source(&to, engine->config->fwmark, &source) &&
-		    nbh_addr_equal(&source, addr))
+	for (gsize i = 0; i < G_N_ELEMENTS(network->sources); i++)
+		if (nbh_addr_equal(&network->sources[i], addr))
 			return TRUE;
-	}
 
 	return FALSE;
 }
 
-void nbh_engine_candidates_changed(gpointer owner)
+static void look(const Engine *engine, NbhLocalNetwork *ret_network)
 {
-	Engine *engine = owner;
 	g_autoptr(GArray) found = nbh_netmon_addresses();
 	const char *blacklist[NBH_IFACE_BLACKLIST_MAX + 1] = { NULL };
 	NbhCandidateFilter filter = { .blacklist = blacklist, .own_interface = engine->config->interface };
-	struct nbh_addr hosts[NBH_HOST_ADDRESSES_MAX];
-	struct nbh_endpoint mapped[NBH_STUN_SERVERS_MAX];
-	NbhCandidate candidates[NBH_HOST_ADDRESSES_MAX + NBH_STUN_SERVERS_MAX];
-	gsize n_hosts = 0, n_mapped, n;
+
+	memset(ret_network, 0, sizeof(*ret_network));
 
 	for (gsize i = 0; i < engine->config->n_iface_blacklist; i++)
 		blacklist[i] = engine->config->iface_blacklist[i];
@@ -126,23 +119,40 @@ void nbh_engine_candidates_changed(gpointer owner)
 		filter.overlay_v6 = engine->peer_config.address_v6;
 	}
 
-	for (guint i = 0; i < found->len && n_hosts < NBH_HOST_ADDRESSES_MAX; i++) {
+	for (gsize i = 0; i < G_N_ELEMENTS(probes); i++) {
+		struct nbh_endpoint to;
+
+		if (nbh_endpoint_parse(probes[i], &to) == 0)
+			nbh_netmon_natural_source(&to, engine->config->fwmark, &ret_network->sources[i]);
+	}
+
+	for (guint i = 0; i < found->len && ret_network->n_hosts < NBH_HOST_ADDRESSES_MAX; i++) {
 		NbhNetmonAddress *address = &g_array_index(found, NbhNetmonAddress, i);
 
 		if (!address->is_up || address->is_loopback)
 			continue;
 
 		address->local.interface = address->interface;
-		address->local.is_natural_source = is_natural(engine, &address->local.addr);
+		address->local.is_natural_source = is_natural(ret_network, &address->local.addr);
 
 		if (nbh_candidate_filter_allows(&filter, &address->local))
-			hosts[n_hosts++] = address->local.addr;
+			ret_network->hosts[ret_network->n_hosts++] = address->local.addr;
 	}
+}
 
+void nbh_engine_candidates_changed(gpointer owner)
+{
+	Engine *engine = owner;
+	struct nbh_endpoint mapped[NBH_STUN_SERVERS_MAX];
+	NbhCandidate candidates[NBH_HOST_ADDRESSES_MAX + NBH_STUN_SERVERS_MAX];
+	gsize n_mapped, n;
+
+	look(engine, &engine->network);
 	n_mapped = nbh_srflx_get(engine->srflx, mapped, G_N_ELEMENTS(mapped));
-	n = nbh_candidates_make(hosts, n_hosts, mapped, n_mapped, engine->config->listen_port, candidates,
-	                        G_N_ELEMENTS(candidates));
-	nbh_log(NBH_LOG_DEBUG, "ice", "candidates hosts=%zu srflx=%zu", (size_t)n_hosts, (size_t)n_mapped);
+	n = nbh_candidates_make(engine->network.hosts, engine->network.n_hosts, mapped, n_mapped,
+	                        engine->config->listen_port, candidates, G_N_ELEMENTS(candidates));
+	nbh_log(NBH_LOG_DEBUG, "ice", "candidates hosts=%zu srflx=%zu", (size_t)engine->network.n_hosts,
+	        (size_t)n_mapped);
 	nbh_peers_set_candidates(engine->peers, candidates, n);
 	nbh_engine_status_changed(engine);
 }
@@ -157,10 +167,18 @@ void nbh_engine_source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_so
 void nbh_engine_network_changed(gpointer owner)
 {
 	Engine *engine = owner;
+	NbhLocalNetwork now;
 
-	nbh_log(NBH_LOG_NOTICE, "net", "network-changed");
-	nbh_engine_candidates_changed(engine);
+	/* A router that was exchanged shows only in what the STUN servers see. */
 	nbh_srflx_ask(engine->srflx);
+	look(engine, &now);
+
+	/* Our own interface and other people's containers come and go without meaning for us. */
+	if (memcmp(&now, &engine->network, sizeof(now)) == 0)
+		return;
+
+	nbh_log(NBH_LOG_NOTICE, "net", "network-changed addresses=%zu", (size_t)now.n_hosts);
+	nbh_engine_candidates_changed(engine);
 	nbh_peers_network(engine->peers);
 
 	if (engine->mgmt)

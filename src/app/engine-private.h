@@ -11,6 +11,7 @@
 #include "app/meta.h"
 #include "app/peers.h"
 #include "app/srflx.h"
+#include "base/limits.h"
 #include "base/statusfile.h"
 #include "core/backoff.h"
 #include "ice/ice.h"
@@ -19,6 +20,13 @@
 #include "path/loopback.h"
 #include "signal/signal.h"
 #include "sink/publish.h"
+
+/* The addresses that may become candidates, and the kernel's own source towards the Internet (v4, v6). */
+typedef struct {
+	struct nbh_addr hosts[NBH_HOST_ADDRESSES_MAX];
+	gsize n_hosts;
+	struct nbh_addr sources[2];
+} NbhLocalNetwork;
 
 typedef struct {
 	NbhEngineOptions *options;
@@ -38,6 +46,7 @@ typedef struct {
 	NbhPeers *peers;
 	NbhSrflx *srflx;
 	NbhDirwatch *watch;
+	NbhLocalNetwork network;
 
 	NbhBackoff login_backoff;
 	GSource *login_timer, *status_timer, *grace_timer, *stun_timer; /* owned */

@@ -132,7 +132,9 @@ static void show(const struct nbh_json_value *root, gboolean running, gboolean d
 
 	printf("WireGuard: interface %s %s, port %lld, %s%s%s\n", text_at(wg, "interface"),
 	       bool_at(wg, "up") ? "up" : "down", (long long)int_at(root, "wireguardPort"),
-	       bool_at(root, "usesKernelInterface") ? "kernel" : "user space",
+	       !text_at(wg, "backend")[0]           ? "not started" :
+	       bool_at(root, "usesKernelInterface") ? "kernel" :
+	                                              "user space",
 	       text_at(wg, "error")[0] ? ", error: " : "", text_at(wg, "error"));
 
 	if (text_at(wg, "publishError")[0])
