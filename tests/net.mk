@@ -1,7 +1,10 @@
 # Tests of this area: programs, data, scripts.
 check_LIBRARIES += %D%/lib/libnbh-test-net.a
-%C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
-%C%_lib_libnbh_test_net_a_SOURCES = %D%/lib/listener.c %D%/lib/listener.h %D%/lib/loop.h
+%C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_lib_libnbh_test_net_a_SOURCES = \
+	%D%/lib/h2peer.c %D%/lib/h2peer.h \
+	%D%/lib/listener.c %D%/lib/listener.h \
+	%D%/lib/loop.h
 
 NET_TEST_LIBS = src/net/libnbh-net.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
 
@@ -10,6 +13,12 @@ TESTS += %D%/unit/test-stream
 %C%_unit_test_stream_SOURCES = %D%/unit/test-stream.c
 %C%_unit_test_stream_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_stream_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
+check_PROGRAMS += %D%/unit/test-grpc
+TESTS += %D%/unit/test-grpc
+%C%_unit_test_grpc_SOURCES = %D%/unit/test-grpc.c
+%C%_unit_test_grpc_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_unit_test_grpc_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
 
 check_PROGRAMS += %D%/unit/test-netmon
 TESTS += %D%/unit/test-netmon

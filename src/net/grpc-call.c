@@ -413,15 +413,12 @@ void nbh_grpc_call_on_close(NbhGrpcCall *call, guint32 error_code)
 		nbh_grpc_call_end(call, parse_status(status), text ? clean_text(text) : g_strdup(""));
 }
 
-/* A second message of a unary call makes the answer useless: on_done below. */
+/* A unary call has exactly one answer: deliver_done() looks at the number. */
 static void take_reply(NbhGrpcCall *call, const guint8 *data, gsize len)
 {
-	if (!call->reply) {
+	call->n_replies++;
+	if (!call->reply)
 		call->reply = g_bytes_new(data, len);
-	} else if (!call->has_ended) {
-		nbh_grpc_call_end(call, NBH_GRPC_INTERNAL,
-				  g_strdup_printf("%s: more than one answer", call->channel->authority));
-	}
 }
 
 static void deliver_messages(NbhGrpcCall *call)
@@ -462,8 +459,9 @@ static void deliver_done(NbhGrpcCall *call)
 			events->on_done(call, call->status, call->message, call->owner);
 		return;
 	}
-	if (call->status == NBH_GRPC_OK && !call->reply)
-		call->on_reply(NBH_GRPC_INTERNAL, "the answer is empty", NULL, call->owner);
+	if (call->status == NBH_GRPC_OK && call->n_replies != 1)
+		call->on_reply(NBH_GRPC_INTERNAL, call->reply ? "more than one answer" : "no answer", NULL,
+			       call->owner);
 	else
 		call->on_reply(call->status, call->message,
 			       call->status == NBH_GRPC_OK ? call->reply : NULL, call->owner);

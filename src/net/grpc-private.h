@@ -31,6 +31,7 @@ struct _NbhGrpcChannel {
 	guint n_calls;
 	gsize unsent_bytes; /* request bytes that nghttp2 has not taken yet */
 	guint deliver_id;
+	guint settings_ms, keepalive_ms, keepalive_ack_ms, probe_ack_ms; /* fields for tests only */
 };
 
 struct _GrpcTransport {
@@ -42,7 +43,7 @@ struct _GrpcTransport {
 	GByteArray *first;        /* what came before it could be recognised as HTTP/2 */
 	GByteArray *out;          /* taken from nghttp2 and not yet written */
 	char *goaway;             /* in words, for the calls that the connection takes with it */
-	char *h2_error;           /* the last complaint of nghttp2 */
+	char *h2_error;           /* what the server did wrong */
 	GList link;               /* in channel->transports */
 	guint flush_id, settings_id, keepalive_id, ack_id, probe_id;
 	gint64 received_usec, pinged_usec;
@@ -60,7 +61,8 @@ struct _NbhGrpcCall {
 	const NbhGrpcEvents *events; /* NULL: unary */
 	NbhGrpcReply on_reply;
 	gpointer owner;
-	GBytes *reply; /* unary */
+	GBytes *reply; /* unary: the first message */
+	guint n_replies;
 
 	char *path;
 	char **headers; /* pairs */

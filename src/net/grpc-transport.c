@@ -11,10 +11,6 @@
 #define CONNECTION_WINDOW_BYTES (4 * 1024 * 1024)
 
 #define CONNECT_MS 10000  /* resolution and TCP; later PINGs watch over the connection */
-#define SETTINGS_MS 10000 /* from then to the server's SETTINGS */
-#define KEEPALIVE_MS 30000
-#define KEEPALIVE_ACK_MS 10000
-#define PROBE_ACK_MS 2000
 
 /*
  * Native gRPC ports close a connection after the third PING that follows another within 15 s
@@ -110,6 +106,13 @@ static void fail_foreign(GrpcTransport *transport, const char *problem)
 	nbh_grpc_transport_fail(transport, NBH_GRPC_UNIMPLEMENTED, problem);
 }
 
+static const char *why_ended(const GrpcTransport *transport, const char *otherwise)
+{
+	if (transport->goaway)
+		return transport->goaway;
+	return transport->h2_error ? transport->h2_error : otherwise;
+}
+
 /* Moves what nghttp2 wants to send to the socket. May kill the transport. */
 static void flush(GrpcTransport *transport)
 {
@@ -144,9 +147,7 @@ static void flush(GrpcTransport *transport)
 	if (transport->out->len > 0)
 		return;
 	if (!nghttp2_session_want_read(transport->session) && !nghttp2_session_want_write(transport->session))
-		fail(transport, transport->goaway     ? transport->goaway
-				       : transport->h2_error ? transport->h2_error
-							     : "the connection has ended");
+		fail(transport, why_ended(transport, "the connection has ended"));
 	else if (transport->is_draining && g_queue_is_empty(&transport->calls))
 		nbh_grpc_transport_free(transport);
 }
@@ -196,15 +197,15 @@ static gboolean on_keepalive(gpointer data)
 {
 	GrpcTransport *transport = data;
 	gint64 quiet_ms = (g_get_monotonic_time() - transport->received_usec) / 1000;
-	guint next_ms = KEEPALIVE_MS;
+	guint next_ms = transport->channel->keepalive_ms;
 
 	transport->keepalive_id = 0;
 	if (g_queue_is_empty(&transport->calls))
 		return G_SOURCE_REMOVE;
-	if (quiet_ms < KEEPALIVE_MS)
-		next_ms = (guint)(KEEPALIVE_MS - quiet_ms);
+	if (quiet_ms < next_ms)
+		next_ms -= (guint)quiet_ms;
 	else if (!transport->ack_id)
-		ping(transport, KEEPALIVE_ACK_MS);
+		ping(transport, transport->channel->keepalive_ack_ms);
 	transport->keepalive_id = g_timeout_add(next_ms, on_keepalive, transport);
 	return G_SOURCE_REMOVE;
 }
@@ -212,7 +213,7 @@ static gboolean on_keepalive(gpointer data)
 static void start_keepalive(GrpcTransport *transport)
 {
 	if (transport->is_up && !transport->keepalive_id && !g_queue_is_empty(&transport->calls))
-		transport->keepalive_id = g_timeout_add(KEEPALIVE_MS, on_keepalive, transport);
+		transport->keepalive_id = g_timeout_add(transport->channel->keepalive_ms, on_keepalive, transport);
 }
 
 static void submit(GrpcTransport *transport, NbhGrpcCall *call)
@@ -337,17 +338,19 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
 	return 0;
 }
 
-/* What nghttp2 does not like about the server. */
-static int on_error(nghttp2_session *session, int error, const char *text, size_t len, void *data)
+/* nghttp2 ends the session by itself when the server breaks the rules; it says why in a GOAWAY. */
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 {
 	GrpcTransport *transport = data;
 
 	(void)session;
-	(void)error;
+	if (frame->hd.type != NGHTTP2_GOAWAY)
+		return 0;
 	g_free(transport->h2_error);
-	transport->h2_error = g_strdup_printf("HTTP/2 error: %.*s", (int)MIN(len, 120), text);
-	for (char *p = transport->h2_error; *p; p++)
-		*p = g_ascii_isprint(*p) ? *p : '?';
+	transport->h2_error = g_strdup_printf("HTTP/2 error: %s (%.*s)",
+					      nghttp2_http2_strerror(frame->goaway.error_code),
+					      (int)MIN(frame->goaway.opaque_data_len, 120),
+					      (const char *)frame->goaway.opaque_data);
 	return 0;
 }
 
@@ -368,7 +371,7 @@ static nghttp2_session *open_session(GrpcTransport *transport)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_not_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-	nghttp2_session_callbacks_set_error_callback2(callbacks, on_error);
+	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
 	if (nghttp2_session_client_new(&session, callbacks, transport))
 		g_error("out of memory");
 	nghttp2_session_callbacks_del(callbacks);
@@ -402,7 +405,7 @@ static void on_up(NbhStream *stream, gpointer owner)
 	transport->is_up = TRUE;
 	transport->received_usec = g_get_monotonic_time();
 	transport->session = open_session(transport);
-	transport->settings_id = g_timeout_add(SETTINGS_MS, on_no_settings, transport);
+	transport->settings_id = g_timeout_add(transport->channel->settings_ms, on_no_settings, transport);
 	for (GList *link = transport->calls.head; link; link = next) {
 		next = link->next;
 		submit(transport, link->data);
@@ -495,7 +498,7 @@ static void on_closed(NbhStream *stream, const char *error, gpointer owner)
 
 		fail_foreign(transport, foreign);
 	} else {
-		fail(transport, transport->goaway ? transport->goaway : error);
+		fail(transport, why_ended(transport, error));
 	}
 	nbh_grpc_deliver(channel);
 }
@@ -526,7 +529,7 @@ static gboolean on_probe_again(gpointer data)
 	GrpcTransport *transport = data;
 
 	transport->probe_id = 0;
-	ping(transport, PROBE_ACK_MS);
+	ping(transport, transport->channel->probe_ack_ms);
 	return G_SOURCE_REMOVE;
 }
 
@@ -549,5 +552,5 @@ void nbh_grpc_transport_probe(GrpcTransport *transport)
 						    on_probe_again, transport);
 		return;
 	}
-	ping(transport, PROBE_ACK_MS);
+	ping(transport, transport->channel->probe_ack_ms);
 }

@@ -6,6 +6,11 @@
 
 #include <string.h>
 
+#define SETTINGS_MS 10000 /* from the connection to the server's SETTINGS */
+#define KEEPALIVE_MS 30000 /* both as official clients: netbird-wire.md 2.1 */
+#define KEEPALIVE_ACK_MS 10000
+#define PROBE_ACK_MS 2000
+
 gboolean nbh_grpc_url_parse(const char *url, gboolean *ret_tls, char *ret_host, gsize host_size, guint16 *ret_port, GError **error)
 {
 	g_autofree char *scheme = NULL, *userinfo = NULL, *host = NULL;
@@ -65,6 +70,10 @@ NbhGrpcChannel *nbh_grpc_channel_new(const char *url, GError **error)
 	channel->url = g_strdup(url);
 	channel->host = g_strdup(host);
 	channel->port = port;
+	channel->settings_ms = SETTINGS_MS;
+	channel->keepalive_ms = KEEPALIVE_MS;
+	channel->keepalive_ack_ms = KEEPALIVE_ACK_MS;
+	channel->probe_ack_ms = PROBE_ACK_MS;
 	channel->authority = g_strdup_printf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
 	return channel;
 }
