@@ -1,1 +1,35 @@
-# Tests of this area: programs, data, scripts.
+# netbird-wg: tables for what is pure, one contract for all backends, scripts for the whole program.
+wg_test_libs = wg/libnbh-wg.a $(BASE_LIBS) $(MNL_LIBS)
+
+wg_unit_tests = %D%/unit/test-wg-plan %D%/unit/test-wg-policy %D%/unit/test-wg-genlmsg
+wg_contract_tests = %D%/contract/contract-wg-fake %D%/contract/contract-wg-uapi \
+	%D%/contract/contract-wg-netlink
+check_PROGRAMS += $(wg_unit_tests) $(wg_contract_tests)
+TESTS += $(wg_unit_tests) $(wg_contract_tests)
+
+%C%_unit_test_wg_plan_SOURCES = %D%/unit/test-wg-plan.c %D%/lib/tap.h
+%C%_unit_test_wg_plan_CFLAGS = $(AM_CFLAGS)
+%C%_unit_test_wg_plan_LDADD = $(wg_test_libs)
+
+%C%_unit_test_wg_policy_SOURCES = %D%/unit/test-wg-policy.c %D%/lib/tap.h
+%C%_unit_test_wg_policy_CFLAGS = $(AM_CFLAGS)
+%C%_unit_test_wg_policy_LDADD = $(wg_test_libs)
+
+%C%_unit_test_wg_genlmsg_SOURCES = %D%/unit/test-wg-genlmsg.c %D%/lib/tap.h
+%C%_unit_test_wg_genlmsg_CFLAGS = $(AM_CFLAGS) $(MNL_CFLAGS)
+%C%_unit_test_wg_genlmsg_LDADD = $(wg_test_libs)
+
+%C%_contract_contract_wg_fake_SOURCES = %D%/contract/contract-wg-backend.c %D%/lib/tap.h
+%C%_contract_contract_wg_fake_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=wg_backend_fake
+%C%_contract_contract_wg_fake_CFLAGS = $(AM_CFLAGS)
+%C%_contract_contract_wg_fake_LDADD = $(wg_test_libs)
+
+%C%_contract_contract_wg_uapi_SOURCES = %D%/contract/contract-wg-backend.c %D%/lib/tap.h
+%C%_contract_contract_wg_uapi_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=wg_backend_uapi
+%C%_contract_contract_wg_uapi_CFLAGS = $(AM_CFLAGS)
+%C%_contract_contract_wg_uapi_LDADD = $(wg_test_libs)
+
+%C%_contract_contract_wg_netlink_SOURCES = %D%/contract/contract-wg-backend.c %D%/lib/tap.h
+%C%_contract_contract_wg_netlink_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=wg_backend_netlink
+%C%_contract_contract_wg_netlink_CFLAGS = $(AM_CFLAGS)
+%C%_contract_contract_wg_netlink_LDADD = $(wg_test_libs)

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@
 #define SOCKET_DIR "/run/wireguard"
 #define ANSWER_TIMEOUT_S 10
 #define LINE_BYTES 65536
+#define END_TIMEOUT_MS 2000
 
 static const char *program;
 
@@ -304,13 +306,28 @@ static int check_port(uint16_t port, struct nbh_why *why)
 	return 0;
 }
 
+/*
+ * wireguard-go ends when its interface goes, but a little later: made again at once, the interface
+ * would find the old socket in use. An idle connection tells us when it is gone.
+ */
+static int remove_link(struct wg_link *link, struct nbh_why *why)
+{
+	nbh_cleanup_close int fd = uapi_connect(link->ifname, NULL);
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int r = wg_link_remove(link, why);
+
+	if (r == 0 && fd >= 0)
+		poll(&pfd, 1, END_TIMEOUT_MS);
+	return r;
+}
+
 static int uapi_apply(void *data, const struct wg_plan *plan, struct nbh_why *why)
 {
 	struct wg_link *link = data;
 	int r = 0;
 
 	if (plan->remove_link)
-		return wg_link_remove(link, why);
+		return remove_link(link, why);
 
 	if (plan->create_link)
 		r = wg_spawn_wireguard_go(find_program(), link->ifname, why);
