@@ -33,3 +33,9 @@ TESTS += $(wg_unit_tests) $(wg_contract_tests)
 %C%_contract_contract_wg_netlink_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=wg_backend_netlink
 %C%_contract_contract_wg_netlink_CFLAGS = $(AM_CFLAGS)
 %C%_contract_contract_wg_netlink_LDADD = $(wg_test_libs)
+
+# Scripts skip with the reason (77) without root, wireguard-go or /dev/net/tun.
+wg_scripts = %D%/netns/wg-uapi.sh %D%/netns/wg-bad-input.sh
+dist_check_SCRIPTS += $(wg_scripts)
+TESTS += $(wg_scripts)
+EXTRA_DIST += %D%/lib/wg.sh %D%/lib/vm.sh %D%/vm/run-all %D%/vm/wg-kernel.sh

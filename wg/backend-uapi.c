@@ -329,14 +329,15 @@ static int uapi_apply(void *data, const struct wg_plan *plan, struct nbh_why *wh
 	if (plan->remove_link)
 		return remove_link(link, why);
 
-	if (plan->create_link)
+	if (plan->set_listen_port)
+		r = check_port(plan->listen_port, why);
+	if (r == 0 && plan->create_link)
 		r = wg_spawn_wireguard_go(find_program(), link->ifname, why);
 	if (r == 0)
-		r = wg_link_apply_mtu(link, plan, why);
-	if (r == 0 && plan->set_listen_port)
-		r = check_port(plan->listen_port, why);
-	if (r == 0)
 		r = apply_device(link, plan, why);
+	/* Only now: it sets its own MTU once more before it answers the first question. */
+	if (r == 0)
+		r = wg_link_apply_mtu(link, plan, why);
 	if (r == 0)
 		r = apply_peers(link, plan, why);
 	if (r == 0)

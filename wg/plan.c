@@ -242,11 +242,13 @@ static void plan_removals(const struct nbh_peersfile *wanted, const struct wg_de
 
 	for (size_t i = 0; applied && i < applied->n_peers; i++) {
 		const struct nbh_key *key = &applied->peers[i].public_key;
+		const struct wg_peer *actual = dev_peer(dev, &in_dev, key);
 
-		if (!dev_peer(dev, &in_dev, key) || (wanted && want_peer(wanted, &in_want, key)))
+		if (!actual || (wanted && want_peer(wanted, &in_want, key)))
 			continue;
 
-		plan->ops[plan->n_ops++] = (struct wg_op){ .kind = WG_OP_REMOVE, .public_key = key };
+		plan->ops[plan->n_ops++] = (struct wg_op){ .kind = WG_OP_REMOVE,
+			                                       .public_key = &actual->public_key };
 	}
 }
 

@@ -46,7 +46,7 @@ enum wg_op_kind {
 
 struct wg_op {
 	enum wg_op_kind kind;
-	const struct nbh_key *public_key; /* borrowed from what the plan was made of */
+	const struct nbh_key *public_key; /* borrowed from the file or the device */
 	bool set_endpoint, set_keepalive, set_preshared_key;
 	struct nbh_endpoint endpoint;
 	uint16_t keepalive_s;
