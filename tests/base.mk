@@ -81,3 +81,12 @@ EXTRA_DIST += %D%/data/hostile/expected.txt \
 # The checkers of scripts/ on trees with one mistake each.
 dist_check_SCRIPTS += %D%/unit/test-checkers
 TESTS += %D%/unit/test-checkers
+
+# The launcher alone, with fakes of what it starts; needs root.
+check_PROGRAMS += %D%/lib/launcher-main %D%/lib/fake-child
+%C%_lib_launcher_main_SOURCES = %D%/lib/launcher-main.c
+%C%_lib_launcher_main_LDADD = src/app/libnbh-launcher.a $(BASE_LIBS)
+%C%_lib_fake_child_SOURCES = %D%/lib/fake-child.c
+%C%_lib_fake_child_LDADD = $(BASE_LIBS)
+dist_check_SCRIPTS += %D%/unit/test-launcher
+TESTS += %D%/unit/test-launcher

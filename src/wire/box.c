@@ -15,7 +15,7 @@ static gboolean is_ready(void)
 }
 
 GBytes *nbh_box_seal(const struct nbh_key *own_private, const struct nbh_key *far_public,
-                     const guint8 *plain, gsize len, const guint8 nonce[24])
+		     const guint8 *plain, gsize len, const guint8 nonce[24])
 {
 	g_autofree guint8 *sealed = NULL;
 
@@ -31,14 +31,14 @@ GBytes *nbh_box_seal(const struct nbh_key *own_private, const struct nbh_key *fa
 
 	/* Fails for a far key of low order, which nobody has but whoever wants to see us fail. */
 	if (crypto_box_easy(sealed + crypto_box_NONCEBYTES, plain, len, sealed, far_public->bytes,
-	                    own_private->bytes) != 0)
+			    own_private->bytes) != 0)
 		return NULL;
 
 	return g_bytes_new_take(g_steal_pointer(&sealed), len + NBH_BOX_OVERHEAD);
 }
 
 GBytes *nbh_box_open(const struct nbh_key *own_private, const struct nbh_key *far_public,
-                     const guint8 *sealed, gsize len)
+		     const guint8 *sealed, gsize len)
 {
 	g_autofree guint8 *plain = NULL;
 
@@ -47,8 +47,8 @@ GBytes *nbh_box_open(const struct nbh_key *own_private, const struct nbh_key *fa
 
 	plain = g_malloc(len - NBH_BOX_OVERHEAD + 1);
 
-	if (crypto_box_open_easy(plain, sealed + crypto_box_NONCEBYTES, len - crypto_box_NONCEBYTES, sealed,
-	                         far_public->bytes, own_private->bytes) != 0)
+	if (crypto_box_open_easy(plain, sealed + crypto_box_NONCEBYTES, len - crypto_box_NONCEBYTES,
+				 sealed, far_public->bytes, own_private->bytes) != 0)
 		return NULL;
 
 	return g_bytes_new_take(g_steal_pointer(&plain), len - NBH_BOX_OVERHEAD);

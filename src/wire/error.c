@@ -2,4 +2,4 @@
 
 #include "wire/error.h"
 
-G_DEFINE_QUARK(nbh-wire-error-quark, nbh_wire_error)
+G_DEFINE_QUARK(nbh - wire - error - quark, nbh_wire_error)

@@ -54,7 +54,7 @@ static gboolean is_ipv6_literal(const char *text, gsize len)
 }
 
 gboolean nbh_hostport_parse(const char *text, gsize len, guint16 default_port, char *ret_host,
-                            gsize host_size, guint16 *ret_port)
+			    gsize host_size, guint16 *ret_port)
 {
 	const char *host = text, *end = text + len, *host_end, *rest;
 	guint16 port = default_port;

@@ -10,6 +10,6 @@
  * port must be there. FALSE: not of this form, or longer than host_size.
  */
 gboolean nbh_hostport_parse(const char *text, gsize len, guint16 default_port, char *ret_host,
-                            gsize host_size, guint16 *ret_port);
+			    gsize host_size, guint16 *ret_port);
 
 #endif

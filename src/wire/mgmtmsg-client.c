@@ -16,10 +16,10 @@
 
 #include <string.h>
 
-#define TEXT_MAX_BYTES 255     /* names and versions that are kept */
-#define QUOTED_MAX_BYTES 64    /* of a stranger's text in a message */
-#define SKIPPED_MAX 100        /* lines about peers that were left out; then only their number */
-#define SERVERS_MAX 16         /* STUN, TURN and relay addresses, each */
+#define TEXT_MAX_BYTES 255  /* names and versions that are kept */
+#define QUOTED_MAX_BYTES 64 /* of a stranger's text in a message */
+#define SKIPPED_MAX 100	    /* lines about peers that were left out; then only their number */
+#define SERVERS_MAX 16	    /* STUN, TURN and relay addresses, each */
 #define MTU_MIN 576
 #define MTU_MAX 8192
 
@@ -40,7 +40,7 @@ typedef struct {
 	Nbm__PeerSystemMeta meta;
 	Nbm__Flags flags;
 	Nbm__PeerCapability capabilities[2];
-	Nbm__NetworkAddress *addresses;   /* owned */
+	Nbm__NetworkAddress *addresses;	  /* owned */
 	Nbm__NetworkAddress **address_of; /* owned */
 } MetaMessage;
 
@@ -85,8 +85,10 @@ static void meta_fill(const NbhMeta *in, MetaMessage *out)
 	meta_addresses(in, out);
 
 	nbm__flags__init(flags);
-	flags->disableclientroutes = flags->has_disableclientroutes = in->disable_client_routes != FALSE;
-	flags->disableserverroutes = flags->has_disableserverroutes = in->disable_server_routes != FALSE;
+	flags->disableclientroutes = flags->has_disableclientroutes =
+		in->disable_client_routes != FALSE;
+	flags->disableserverroutes = flags->has_disableserverroutes =
+		in->disable_server_routes != FALSE;
 	flags->disabledns = flags->has_disabledns = in->disable_dns != FALSE;
 	flags->disablefirewall = flags->has_disablefirewall = in->disable_firewall != FALSE;
 	flags->disableipv6 = flags->has_disableipv6 = in->disable_ipv6 != FALSE;
@@ -104,7 +106,8 @@ static void meta_clear(MetaMessage *message)
 	g_free(message->address_of);
 }
 
-GBytes *nbh_mgmt_encode_login(const NbhMeta *meta, const char *setup_key, const struct nbh_key *own_public)
+GBytes *nbh_mgmt_encode_login(const NbhMeta *meta, const char *setup_key,
+			      const struct nbh_key *own_public)
 {
 	Nbm__LoginRequest request = NBM__LOGIN_REQUEST__INIT;
 	Nbm__PeerKeys keys = NBM__PEER_KEYS__INIT;
@@ -151,14 +154,15 @@ static gboolean signal_decode(const Nbm__HostConfig *in, NbhServerConfig *out, G
 		return TRUE;
 
 	if (in->uri && nbh_hostport_parse(in->uri, strlen(in->uri), 0, out->signal_host,
-	                                  sizeof(out->signal_host), &out->signal_port)) {
+					  sizeof(out->signal_host), &out->signal_port)) {
 		out->has_signal = TRUE;
 		out->signal_tls = in->protocol == NBM__HOST_CONFIG__PROTOCOL__HTTPS;
 		return TRUE;
 	}
 
 	shown = quoted(in->uri);
-	g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "netbirdConfig.signal.uri \"%s\": not host:port", shown);
+	g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+		    "netbirdConfig.signal.uri \"%s\": not host:port", shown);
 	return FALSE;
 }
 
@@ -169,7 +173,8 @@ static void uri_add(GPtrArray *list, const char *uri, gboolean is_turn)
 	guint16 port;
 	gboolean turn, tls;
 
-	if (!uri || list->len >= SERVERS_MAX || !nbh_stun_uri_parse(uri, host, sizeof(host), &port, &turn, &tls))
+	if (!uri || list->len >= SERVERS_MAX ||
+	    !nbh_stun_uri_parse(uri, host, sizeof(host), &port, &turn, &tls))
 		return;
 
 	if (turn == is_turn)
@@ -186,7 +191,8 @@ static void relay_add(GPtrArray *list, const char *url)
 }
 
 /* The signal address counts in Login only (2.9), so a bad one in Sync does no harm. */
-static NbhServerConfig *servers_decode(const Nbm__NetbirdConfig *in, gboolean is_login, GError **error)
+static NbhServerConfig *servers_decode(const Nbm__NetbirdConfig *in, gboolean is_login,
+				       GError **error)
 {
 	g_autoptr(NbhServerConfig) out = g_new0(NbhServerConfig, 1);
 	gsize i;
@@ -220,31 +226,35 @@ static gboolean is_usable_host(const struct nbh_prefix *prefix)
 	       !nbh_addr_is_multicast(&prefix->addr);
 }
 
-static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret_config, GError **error)
+static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret_config,
+				   GError **error)
 {
-	NbhPeerConfig config = { .lazy = in->lazyconnectionenabled != 0 };
+	NbhPeerConfig config = {.lazy = in->lazyconnectionenabled != 0};
 	g_autofree char *fqdn = nbh_pb_text(in->fqdn, TEXT_MAX_BYTES);
 
-	if (!in->address || nbh_prefix_parse(in->address, &config.address) < 0 || !is_usable_host(&config.address)) {
+	if (!in->address || nbh_prefix_parse(in->address, &config.address) < 0 ||
+	    !is_usable_host(&config.address)) {
 		g_autofree char *shown = quoted(in->address);
 
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
-		            "peerConfig.address \"%s\": not an address with prefix length", shown);
+			    "peerConfig.address \"%s\": not an address with prefix length", shown);
 		return FALSE;
 	}
 
 	if (in->address_v6.len > 0 &&
-	    (nbh_prefix_from_compact(in->address_v6.data, in->address_v6.len, &config.address_v6) < 0 ||
+	    (nbh_prefix_from_compact(in->address_v6.data, in->address_v6.len, &config.address_v6) <
+		     0 ||
 	     config.address_v6.addr.family != AF_INET6 || !is_usable_host(&config.address_v6))) {
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
-		            "peerConfig.address_v6: not an IPv6 address with prefix length (%" G_GSIZE_FORMAT " bytes)",
-		            in->address_v6.len);
+			    "peerConfig.address_v6: not an IPv6 address with prefix length "
+			    "(%" G_GSIZE_FORMAT " bytes)",
+			    in->address_v6.len);
 		return FALSE;
 	}
 
 	if (in->mtu != 0 && (in->mtu < MTU_MIN || in->mtu > MTU_MAX)) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "peerConfig.mtu %d: not %d to %d", in->mtu,
-		            MTU_MIN, MTU_MAX);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "peerConfig.mtu %d: not %d to %d", in->mtu, MTU_MIN, MTU_MAX);
 		return FALSE;
 	}
 
@@ -256,12 +266,13 @@ static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret
 
 /* --- the map ---------------------------------------------------------------------------------- */
 
-/* The peers so far, and what was left out. Repeated keys and prefixes are nbh_netmap_new()'s business. */
+/* The peers so far, and what was left out. Repeated keys and prefixes are nbh_netmap_new()'s
+ * business. */
 typedef struct {
 	const struct nbh_key *own;
 	NbhNetmapPeer *peers; /* owned, with its members */
 	gsize n_peers, n_prefixes;
-	GPtrArray *skipped;   /* char *, owned */
+	GPtrArray *skipped; /* char *, owned */
 	gsize n_skipped;
 } MapReader;
 
@@ -281,8 +292,8 @@ static void reader_clear(MapReader *reader)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MapReader, reader_clear)
 
 /* "peer 3 (abcdefgh): allowedIps \"x\": not a prefix" */
-static void skip(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *peer, const char *field,
-                 const char *value, const char *problem)
+static void skip(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *peer,
+		 const char *field, const char *value, const char *problem)
 {
 	g_autofree char *key = NULL, *shown = NULL;
 
@@ -291,29 +302,32 @@ static void skip(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *pe
 
 	key = nbh_pb_text(peer->wgpubkey, 8);
 	shown = quoted(value);
-	g_ptr_array_add(reader->skipped, g_strdup_printf("peer %" G_GSIZE_FORMAT " (%s): %s \"%s\": %s", index, key,
-	                                                 field, shown, problem));
+	g_ptr_array_add(reader->skipped,
+			g_strdup_printf("peer %" G_GSIZE_FORMAT " (%s): %s \"%s\": %s", index, key,
+					field, shown, problem));
 }
 
 /* The prefixes of one peer, masked. NULL: skipped, or *error set. */
-static struct nbh_prefix *prefixes_decode(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *in,
-                                          GError **error)
+static struct nbh_prefix *prefixes_decode(MapReader *reader, gsize index,
+					  const Nbm__RemotePeerConfig *in, GError **error)
 {
 	g_autofree struct nbh_prefix *prefixes = NULL;
 	gsize i;
 
 	if (in->n_allowedips > NBH_PREFIXES_PER_PEER_MAX) {
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
-		            "remotePeers[%" G_GSIZE_FORMAT "].allowedIps: %" G_GSIZE_FORMAT " entries, limit %d", index,
-		            in->n_allowedips, NBH_PREFIXES_PER_PEER_MAX);
+			    "remotePeers[%" G_GSIZE_FORMAT "].allowedIps: %" G_GSIZE_FORMAT
+			    " entries, limit %d",
+			    index, in->n_allowedips, NBH_PREFIXES_PER_PEER_MAX);
 		return NULL;
 	}
 
 	reader->n_prefixes += in->n_allowedips;
 
 	if (reader->n_prefixes > NBH_PREFIXES_TOTAL_MAX) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "remotePeers: more than %d allowedIps together",
-		            NBH_PREFIXES_TOTAL_MAX);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "remotePeers: more than %d allowedIps together",
+			    NBH_PREFIXES_TOTAL_MAX);
 		return NULL;
 	}
 
@@ -333,7 +347,8 @@ static struct nbh_prefix *prefixes_decode(MapReader *reader, gsize index, const 
 	return g_steal_pointer(&prefixes);
 }
 
-static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *in, GError **error)
+static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *in,
+			    GError **error)
 {
 	NbhNetmapPeer *peer = &reader->peers[reader->n_peers];
 	struct nbh_prefix *prefixes;
@@ -367,15 +382,16 @@ static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePee
 	return TRUE;
 }
 
-static NbhNetmap *map_decode(const Nbm__NetworkMap *in, const struct nbh_key *own_public, GError **error)
+static NbhNetmap *map_decode(const Nbm__NetworkMap *in, const struct nbh_key *own_public,
+			     GError **error)
 {
-	g_auto(MapReader) reader = { .own = own_public };
+	g_auto(MapReader) reader = {.own = own_public};
 	gsize i, n = in->remotepeersisempty ? 0 : in->n_remotepeers;
 	NbhNetmap *map;
 
 	if (n > NBH_PEERS_MAX) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "remotePeers: %" G_GSIZE_FORMAT " peers, limit %d", n,
-		            NBH_PEERS_MAX);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "remotePeers: %" G_GSIZE_FORMAT " peers, limit %d", n, NBH_PEERS_MAX);
 		return NULL;
 	}
 
@@ -388,10 +404,11 @@ static NbhNetmap *map_decode(const Nbm__NetworkMap *in, const struct nbh_key *ow
 	}
 
 	if (reader.n_skipped > SKIPPED_MAX)
-		g_ptr_array_add(reader.skipped, g_strdup_printf("%" G_GSIZE_FORMAT " more", reader.n_skipped - SKIPPED_MAX));
+		g_ptr_array_add(reader.skipped, g_strdup_printf("%" G_GSIZE_FORMAT " more",
+								reader.n_skipped - SKIPPED_MAX));
 
 	map = nbh_netmap_new(in->serial, g_steal_pointer(&reader.peers), reader.n_peers,
-	                     g_steal_pointer(&reader.skipped));
+			     g_steal_pointer(&reader.skipped));
 	reader.n_peers = 0;
 	map->n_offline = in->n_offlinepeers;
 	map->n_rules = in->n_firewallrules + in->n_routesfirewallrules;
@@ -402,7 +419,7 @@ static NbhNetmap *map_decode(const Nbm__NetworkMap *in, const struct nbh_key *ow
 /* --- answers ---------------------------------------------------------------------------------- */
 
 static gboolean update_decode(const Nbm__NetbirdConfig *servers, const Nbm__PeerConfig *peer_config,
-                              gboolean is_login, NbhMgmtUpdate *update, GError **error)
+			      gboolean is_login, NbhMgmtUpdate *update, GError **error)
 {
 	if (servers) {
 		update->servers = servers_decode(servers, is_login, error);
@@ -421,12 +438,14 @@ static gboolean update_decode(const Nbm__NetbirdConfig *servers, const Nbm__Peer
 	return TRUE;
 }
 
-gboolean nbh_mgmt_decode_login(const guint8 *plain, gsize len, NbhMgmtUpdate *ret_update, GError **error)
+gboolean nbh_mgmt_decode_login(const guint8 *plain, gsize len, NbhMgmtUpdate *ret_update,
+			       GError **error)
 {
 	g_autoptr(Nbm__LoginResponse) message = NULL;
-	NbhMgmtUpdate update = { 0 };
+	NbhMgmtUpdate update = {0};
 
-	message = (Nbm__LoginResponse *)nbh_pb_unpack(&nbm__login_response__descriptor, plain, len, error);
+	message = (Nbm__LoginResponse *)nbh_pb_unpack(&nbm__login_response__descriptor, plain, len,
+						      error);
 
 	if (!message)
 		return FALSE;
@@ -442,28 +461,31 @@ gboolean nbh_mgmt_decode_login(const guint8 *plain, gsize len, NbhMgmtUpdate *re
 }
 
 gboolean nbh_mgmt_decode_sync(const guint8 *plain, gsize len, const struct nbh_key *own_public,
-                              NbhMgmtUpdate *ret_update, GError **error)
+			      NbhMgmtUpdate *ret_update, GError **error)
 {
 	g_autoptr(Nbm__SyncResponse) message = NULL;
 	const Nbm__PeerConfig *peer_config;
-	NbhMgmtUpdate update = { 0 };
+	NbhMgmtUpdate update = {0};
 	gboolean ok;
 
-	message = (Nbm__SyncResponse *)nbh_pb_unpack(&nbm__sync_response__descriptor, plain, len, error);
+	message = (Nbm__SyncResponse *)nbh_pb_unpack(&nbm__sync_response__descriptor, plain, len,
+						     error);
 
 	if (!message)
 		return FALSE;
 
 	if (message->version != 0 || message->networkmapenvelope) {
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_UNSUPPORTED,
-		            "SyncResponse: map in the components format (version %d), though we asked for the plain one",
-		            message->version);
+			    "SyncResponse: map in the components format (version %d), though we "
+			    "asked for the plain one",
+			    message->version);
 		return FALSE;
 	}
 
 	/* Field 2 is a copy of the map's own; official clients read the latter. */
-	peer_config = message->networkmap && message->networkmap->peerconfig ? message->networkmap->peerconfig
-	                                                                     : message->peerconfig;
+	peer_config = message->networkmap && message->networkmap->peerconfig
+			      ? message->networkmap->peerconfig
+			      : message->peerconfig;
 	ok = update_decode(message->netbirdconfig, peer_config, FALSE, &update, error);
 
 	if (ok && message->networkmap) {

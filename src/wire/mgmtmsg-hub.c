@@ -22,8 +22,15 @@ NBH_PB_AUTOPTR(Nbm__SyncRequest, nbm__sync_request)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
+static void wipe(char *secret)
+{
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+}
+
 void nbh_login_request_clear(NbhLoginRequest *request)
 {
+	wipe(request->setup_key);
 	g_free(request->setup_key);
 	g_free(request->hostname);
 	g_free(request->netbird_version);
@@ -64,39 +71,43 @@ static void meta_decode(const Nbm__PeerSystemMeta *meta, NbhLoginRequest *reques
 	request->kernel_version = nbh_pb_text(meta->kernelversion, TEXT_MAX_BYTES);
 	request->platform = nbh_pb_text(meta->platform, TEXT_MAX_BYTES);
 	request->ipv6 = has_capability(meta, NBM__PEER_CAPABILITY__PeerCapabilityIPv6Overlay) &&
-	                !(meta->flags && meta->flags->disableipv6);
+			!(meta->flags && meta->flags->disableipv6);
 	request->meta_bytes = nbh_pb_pack(&meta->base);
 }
 
 gboolean nbh_mgmt_decode_login_request(const guint8 *plain, gsize len, NbhLoginRequest *ret_request,
-                                       GError **error)
+				       GError **error)
 {
 	g_autoptr(Nbm__LoginRequest) message = NULL;
-	NbhLoginRequest request = { 0 };
+	NbhLoginRequest request = {0};
 
-	message = (Nbm__LoginRequest *)nbh_pb_unpack(&nbm__login_request__descriptor, plain, len, error);
+	message = (Nbm__LoginRequest *)nbh_pb_unpack(&nbm__login_request__descriptor, plain, len,
+						     error);
 
 	if (!message)
 		return FALSE;
 
 	if (message->setupkey && strlen(message->setupkey) > SETUP_KEY_MAX_BYTES) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "LoginRequest.setupKey: longer than %d bytes",
-		            SETUP_KEY_MAX_BYTES);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "LoginRequest.setupKey: longer than %d bytes", SETUP_KEY_MAX_BYTES);
 		return FALSE;
 	}
 
 	if (message->peerkeys && message->peerkeys->sshpubkey.len > SSH_KEY_MAX_BYTES) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "LoginRequest.peerKeys.sshPubKey: longer than %d bytes",
-		            SSH_KEY_MAX_BYTES);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "LoginRequest.peerKeys.sshPubKey: longer than %d bytes",
+			    SSH_KEY_MAX_BYTES);
 		return FALSE;
 	}
 
 	request.setup_key = g_strdup(message->setupkey ? message->setupkey : "");
+	wipe(message->setupkey);
 	meta_decode(message->meta, &request);
 
 	if (message->peerkeys && message->peerkeys->sshpubkey.len > 0) {
 		request.ssh_pub_key_len = message->peerkeys->sshpubkey.len;
-		request.ssh_pub_key = g_memdup2(message->peerkeys->sshpubkey.data, request.ssh_pub_key_len);
+		request.ssh_pub_key =
+			g_memdup2(message->peerkeys->sshpubkey.data, request.ssh_pub_key_len);
 	}
 
 	*ret_request = request;
@@ -107,9 +118,10 @@ gboolean nbh_mgmt_decode_login_request(const guint8 *plain, gsize len, NbhLoginR
 static gboolean has_text(const Nbm__PeerSystemMeta *meta)
 {
 	const char *const texts[] = {
-		meta->hostname, meta->goos, meta->kernel, meta->core, meta->platform, meta->os,
-		meta->netbirdversion, meta->uiversion, meta->kernelversion, meta->osversion,
-		meta->sysserialnumber, meta->sysproductname, meta->sysmanufacturer,
+		meta->hostname,	       meta->goos,	meta->kernel,	       meta->core,
+		meta->platform,	       meta->os,	meta->netbirdversion,  meta->uiversion,
+		meta->kernelversion,   meta->osversion, meta->sysserialnumber, meta->sysproductname,
+		meta->sysmanufacturer,
 	};
 	gsize i;
 
@@ -123,12 +135,13 @@ static gboolean has_text(const Nbm__PeerSystemMeta *meta)
 
 /* SyncMetaRequest has the same single field. */
 gboolean nbh_mgmt_decode_sync_request(const guint8 *plain, gsize len, NbhLoginRequest *ret_request,
-                                      GError **error)
+				      GError **error)
 {
 	g_autoptr(Nbm__SyncRequest) message = NULL;
-	NbhLoginRequest request = { 0 };
+	NbhLoginRequest request = {0};
 
-	message = (Nbm__SyncRequest *)nbh_pb_unpack(&nbm__sync_request__descriptor, plain, len, error);
+	message = (Nbm__SyncRequest *)nbh_pb_unpack(&nbm__sync_request__descriptor, plain, len,
+						    error);
 
 	if (!message)
 		return FALSE;
@@ -146,9 +159,9 @@ typedef struct {
 	Nbm__NetbirdConfig config;
 	Nbm__HostConfig signal;
 	Nbm__RelayConfig relay;
-	Nbm__HostConfig *stuns;    /* owned */
+	Nbm__HostConfig *stuns;	   /* owned */
 	Nbm__HostConfig **stun_of; /* owned */
-	char *signal_uri;          /* owned */
+	char *signal_uri;	   /* owned */
 } ServersMessage;
 
 /* turns are not filled: they would need credentials, and the hub has no TURN server. */
@@ -173,11 +186,12 @@ static Nbm__NetbirdConfig *servers_fill(const NbhServerConfig *in, ServersMessag
 
 	if (in->has_signal) {
 		nbm__host_config__init(&out->signal);
-		out->signal_uri = g_strdup_printf(is_v6 ? "[%s]:%u" : "%s:%u", in->signal_host, in->signal_port);
+		out->signal_uri = g_strdup_printf(is_v6 ? "[%s]:%u" : "%s:%u", in->signal_host,
+						  in->signal_port);
 		out->signal.uri = out->signal_uri;
 		out->signal.has_protocol = TRUE;
 		out->signal.protocol = in->signal_tls ? NBM__HOST_CONFIG__PROTOCOL__HTTPS
-		                                      : NBM__HOST_CONFIG__PROTOCOL__HTTP;
+						      : NBM__HOST_CONFIG__PROTOCOL__HTTP;
 		out->config.signal = &out->signal;
 	}
 
@@ -198,7 +212,8 @@ static void servers_clear(ServersMessage *message)
 	g_free(message->signal_uri);
 }
 
-static ProtobufCBinaryData compact_fill(const struct nbh_addr *addr, guint8 prefix_len, guint8 buf[17])
+static ProtobufCBinaryData compact_fill(const struct nbh_addr *addr, guint8 prefix_len,
+					guint8 buf[17])
 {
 	gsize n = addr->family == AF_INET ? 4 : 16;
 
@@ -228,14 +243,16 @@ static Nbm__PeerConfig *peer_config_fill(const NbhPeerConfig *in, PeerConfigMess
 
 	if (in->address_v6.addr.family == AF_INET6) {
 		config->has_address_v6 = TRUE;
-		config->address_v6 = compact_fill(&in->address_v6.addr, in->address_v6.len, out->address_v6);
+		config->address_v6 =
+			compact_fill(&in->address_v6.addr, in->address_v6.len, out->address_v6);
 	}
 
 	return config;
 }
 
 /* sessionExpiresAt present and zero: a session that never expires. netbird-wire.md 2.11. */
-GBytes *nbh_mgmt_encode_login_response(const NbhServerConfig *servers, const NbhPeerConfig *peer_config)
+GBytes *nbh_mgmt_encode_login_response(const NbhServerConfig *servers,
+				       const NbhPeerConfig *peer_config)
 {
 	Nbm__LoginResponse response = NBM__LOGIN_RESPONSE__INIT;
 	Nbm__Timestamp never = NBM__TIMESTAMP__INIT;
@@ -292,14 +309,16 @@ static void peers_fill(const NbhSyncResponse *in, MapMessage *out)
 		nbm__remote_peer_config__init(peer);
 		peer->wgpubkey = (char *)far->key_text;
 		peer->allowedips = (char **)far->allowed_ips;
-		peer->n_allowedips = far->allowed_ips ? g_strv_length((char **)far->allowed_ips) : 0;
+		peer->n_allowedips =
+			far->allowed_ips ? g_strv_length((char **)far->allowed_ips) : 0;
 		peer->fqdn = nbh_pb_optional(far->fqdn);
 		peer->agentversion = nbh_pb_optional(far->agent_version);
 
 		if (far->ssh_pub_key_len > 0) {
 			nbm__sshconfig__init(&out->peers[i].ssh);
 			out->peers[i].ssh.has_sshpubkey = TRUE;
-			out->peers[i].ssh.sshpubkey = nbh_pb_bytes(far->ssh_pub_key, far->ssh_pub_key_len);
+			out->peers[i].ssh.sshpubkey =
+				nbh_pb_bytes(far->ssh_pub_key, far->ssh_pub_key_len);
 			peer->sshconfig = &out->peers[i].ssh;
 		}
 
@@ -338,8 +357,9 @@ static void rules_fill(const NbhSyncResponse *in, MapMessage *out)
 		}
 
 		/* 0.0.0.0 and :: stand for everybody. netbird-hub.md 6.1. */
-		message->prefix = compact_fill(&from->peer, nbh_addr_is_unspecified(&from->peer) ? 0 : host_len,
-		                               message->compact);
+		message->prefix = compact_fill(&from->peer,
+					       nbh_addr_is_unspecified(&from->peer) ? 0 : host_len,
+					       message->compact);
 		rule->sourceprefixes = &message->prefix;
 		rule->n_sourceprefixes = 1;
 		out->rule_of[i] = rule;
@@ -378,7 +398,8 @@ static void dns_fill(const NbhSyncResponse *in, MapMessage *out)
 		}
 
 		nbm__custom_zone__init(&out->zone);
-		out->domain = g_strconcat(in->dns_domain, g_str_has_suffix(in->dns_domain, ".") ? NULL : ".", NULL);
+		out->domain = g_strconcat(in->dns_domain,
+					  g_str_has_suffix(in->dns_domain, ".") ? NULL : ".", NULL);
 		out->zone.domain = out->domain;
 		out->zone.records = out->record_of;
 		out->zone.n_records = in->n_records;
@@ -407,9 +428,9 @@ GBytes *nbh_mgmt_encode_sync_response(const NbhSyncResponse *in)
 {
 	Nbm__SyncResponse response = NBM__SYNC_RESPONSE__INIT;
 	Nbm__Timestamp never = NBM__TIMESTAMP__INIT;
-	ServersMessage servers = { 0 };
+	ServersMessage servers = {0};
 	PeerConfigMessage peer_config;
-	MapMessage map = { 0 };
+	MapMessage map = {0};
 	GBytes *plain;
 
 	if (in->servers)
@@ -422,7 +443,8 @@ GBytes *nbh_mgmt_encode_sync_response(const NbhSyncResponse *in)
 		peers_fill(in, &map);
 		rules_fill(in, &map);
 		dns_fill(in, &map);
-		response.has_remotepeersisempty = response.remotepeersisempty = map.map.remotepeersisempty;
+		response.has_remotepeersisempty = response.remotepeersisempty =
+			map.map.remotepeersisempty;
 		response.networkmap = &map.map;
 	}
 

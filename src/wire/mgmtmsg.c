@@ -16,7 +16,7 @@ NBH_PB_AUTOPTR(Nbm__EncryptedMessage, nbm__encrypted_message)
 NBH_PB_AUTOPTR(Nbm__ServerKeyResponse, nbm__server_key_response)
 
 GBytes *nbh_mgmt_seal(const struct nbh_key *own_private, const struct nbh_key *far_public,
-                      const guint8 *plain, gsize len)
+		      const guint8 *plain, gsize len)
 {
 	Nbm__EncryptedMessage message = NBM__ENCRYPTED_MESSAGE__INIT;
 	g_autoptr(GBytes) sealed = nbh_box_seal(own_private, far_public, plain, len, NULL);
@@ -34,23 +34,26 @@ GBytes *nbh_mgmt_seal(const struct nbh_key *own_private, const struct nbh_key *f
 	return nbh_pb_pack(&message.base);
 }
 
-static Nbm__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len, struct nbh_key *ret_sender,
-                                              GError **error)
+static Nbm__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len,
+					      struct nbh_key *ret_sender, GError **error)
 {
 	g_autoptr(Nbm__EncryptedMessage) message = NULL;
 
 	if (len > NBH_GRPC_MESSAGE_MAX_BYTES) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "EncryptedMessage: %" G_GSIZE_FORMAT " bytes", len);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "EncryptedMessage: %" G_GSIZE_FORMAT " bytes", len);
 		return NULL;
 	}
 
-	message = (Nbm__EncryptedMessage *)nbh_pb_unpack(&nbm__encrypted_message__descriptor, data, len, error);
+	message = (Nbm__EncryptedMessage *)nbh_pb_unpack(&nbm__encrypted_message__descriptor, data,
+							 len, error);
 
 	if (!message)
 		return NULL;
 
 	if (!message->wgpubkey || nbh_key_parse(message->wgpubkey, ret_sender) < 0) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "EncryptedMessage.wgPubKey is no key");
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "EncryptedMessage.wgPubKey is no key");
 		return NULL;
 	}
 
@@ -58,7 +61,7 @@ static Nbm__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len, str
 }
 
 GBytes *nbh_mgmt_open(const struct nbh_key *own_private, const struct nbh_key *far_public,
-                      const guint8 *data, gsize len, GError **error)
+		      const guint8 *data, gsize len, GError **error)
 {
 	g_autoptr(Nbm__EncryptedMessage) message = NULL;
 	struct nbh_key sender;
@@ -72,7 +75,8 @@ GBytes *nbh_mgmt_open(const struct nbh_key *own_private, const struct nbh_key *f
 	/* The box proves who sent it; comparing first only gives the better text. */
 	if (!nbh_key_equal(&sender, far_public)) {
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_SEALED,
-		            "EncryptedMessage.wgPubKey is not the key that was expected (a restarted server?)");
+			    "EncryptedMessage.wgPubKey is not the key that was expected (a "
+			    "restarted server?)");
 		return NULL;
 	}
 
@@ -80,7 +84,7 @@ GBytes *nbh_mgmt_open(const struct nbh_key *own_private, const struct nbh_key *f
 
 	if (!plain) {
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_SEALED,
-		            "EncryptedMessage.body does not open (sealed for another key?)");
+			    "EncryptedMessage.body does not open (sealed for another key?)");
 	}
 
 	return plain;
@@ -109,17 +113,20 @@ GBytes *nbh_mgmt_encode_server_key(const struct nbh_key *key)
 	return nbh_pb_pack(&message.base);
 }
 
-gboolean nbh_mgmt_decode_server_key(const guint8 *data, gsize len, struct nbh_key *ret_key, GError **error)
+gboolean nbh_mgmt_decode_server_key(const guint8 *data, gsize len, struct nbh_key *ret_key,
+				    GError **error)
 {
 	g_autoptr(Nbm__ServerKeyResponse) message = NULL;
 
-	message = (Nbm__ServerKeyResponse *)nbh_pb_unpack(&nbm__server_key_response__descriptor, data, len, error);
+	message = (Nbm__ServerKeyResponse *)nbh_pb_unpack(&nbm__server_key_response__descriptor,
+							  data, len, error);
 
 	if (!message)
 		return FALSE;
 
 	if (!message->key || nbh_key_parse(message->key, ret_key) < 0) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "ServerKeyResponse.key is no key");
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "ServerKeyResponse.key is no key");
 		return FALSE;
 	}
 

@@ -9,8 +9,9 @@
 
 /*
  * protobuf-c allocates a struct per sub-message and a scratch entry per field before anybody can
- * count them. The densest honest map (firewall rules) takes about 7 times its length. So memory is
- * bounded by the length that the caller already bounded.
+ * count them. Recorded maps take up to 5 times their length, the densest honest one (short firewall
+ * rules and nothing else, see test-wire-mgmt) about 10 times. So memory is bounded by the length
+ * that the caller already bounded.
  */
 #define BUDGET_FACTOR 16
 #define BUDGET_BASE_BYTES (64 * 1024)
@@ -33,19 +34,20 @@ static void budget_free(void *allocator_data, void *p)
 	free(p);
 }
 
-ProtobufCMessage *nbh_pb_unpack(const ProtobufCMessageDescriptor *type, const guint8 *data, gsize len,
-                                GError **error)
+ProtobufCMessage *nbh_pb_unpack(const ProtobufCMessageDescriptor *type, const guint8 *data,
+				gsize len, GError **error)
 {
 	gsize left = BUDGET_BASE_BYTES + len * BUDGET_FACTOR;
-	ProtobufCAllocator allocator = { budget_alloc, budget_free, &left };
+	ProtobufCAllocator allocator = {budget_alloc, budget_free, &left};
 	ProtobufCMessage *message = NULL;
 
 	if (len <= G_MAXSIZE / (2 * BUDGET_FACTOR))
 		message = protobuf_c_message_unpack(type, &allocator, len, data);
 
 	if (!message)
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "%s of %" G_GSIZE_FORMAT " bytes does not parse",
-		            type->short_name, len);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "%s of %" G_GSIZE_FORMAT " bytes does not parse", type->short_name,
+			    len);
 
 	return message;
 }
@@ -66,7 +68,7 @@ char *nbh_pb_optional(const char *text)
 
 ProtobufCBinaryData nbh_pb_bytes(const void *data, gsize len)
 {
-	return (ProtobufCBinaryData){ .len = len, .data = (uint8_t *)data };
+	return (ProtobufCBinaryData){.len = len, .data = (uint8_t *)data};
 }
 
 char *nbh_pb_text(const char *text, gsize max_bytes)
@@ -85,7 +87,8 @@ char *nbh_pb_text(const char *text, gsize max_bytes)
 	for (p = valid; *p; p++) {
 		if (g_ascii_iscntrl(*p))
 			*p = '?';
-		else if ((guint8)p[0] == 0xc2 && (guint8)p[1] < 0xa0) /* U+0080 to U+009F are controls, too */
+		else if ((guint8)p[0] == 0xc2 &&
+			 (guint8)p[1] < 0xa0) /* U+0080 to U+009F are controls, too */
 			p[0] = p[1] = '?';
 	}
 

@@ -18,8 +18,8 @@
  * would take more memory than honest messages of this length do (two bytes can stand for a struct
  * of two hundred).
  */
-ProtobufCMessage *nbh_pb_unpack(const ProtobufCMessageDescriptor *type, const guint8 *data, gsize len,
-                                GError **error);
+ProtobufCMessage *nbh_pb_unpack(const ProtobufCMessageDescriptor *type, const guint8 *data,
+				gsize len, GError **error);
 
 GBytes *nbh_pb_pack(const ProtobufCMessage *message);
 
@@ -36,11 +36,11 @@ ProtobufCBinaryData nbh_pb_bytes(const void *data, gsize len);
 char *nbh_pb_text(const char *text, gsize max_bytes);
 
 /* g_autoptr() for a message type: NBH_PB_AUTOPTR(Nbm__SyncResponse, nbm__sync_response). */
-#define NBH_PB_AUTOPTR(Type, prefix)                                \
-	static inline void prefix##_autofree(Type *message)         \
-	{                                                           \
-		prefix##__free_unpacked(message, NULL);             \
-	}                                                           \
+#define NBH_PB_AUTOPTR(Type, prefix)                                                               \
+	static inline void prefix##_autofree(Type *message)                                        \
+	{                                                                                          \
+		prefix##__free_unpacked(message, NULL);                                            \
+	}                                                                                          \
 	G_DEFINE_AUTOPTR_CLEANUP_FUNC(Type, prefix##_autofree)
 
 #endif

@@ -23,13 +23,13 @@ static gboolean is_session_message(guint type)
 }
 
 /* The fields of OFFER and ANSWER, in the way that official clients fill them. */
-static void session_fill(const NbhSignalMessage *in, Nbs__Body *body, Nbs__RosenpassConfig *rosenpass,
-                         char payload[CREDS_TEXT_MAX + 1])
+static void session_fill(const NbhSignalMessage *in, Nbs__Body *body,
+			 Nbs__RosenpassConfig *rosenpass, char payload[CREDS_TEXT_MAX + 1])
 {
 	gsize ip_len = in->relay_ip.family == AF_INET ? 4 : 16;
 
 	g_snprintf(payload, CREDS_TEXT_MAX + 1, "%s:%s", in->has_ice ? in->creds.ufrag : "",
-	           in->has_ice ? in->creds.pwd : "");
+		   in->has_ice ? in->creds.pwd : "");
 	body->payload = payload;
 	body->has_wglistenport = in->wg_listen_port != 0;
 	body->wglistenport = in->wg_listen_port;
@@ -96,9 +96,11 @@ static gboolean creds_decode(const char *payload, NbhSignalMessage *message, GEr
 	if (ufrag_len == 0 && pwd_len == 0)
 		return TRUE;
 
-	if (ufrag_len == 0 || pwd_len == 0 || ufrag_len > NBH_ICE_UFRAG_MAX || pwd_len > NBH_ICE_PWD_MAX ||
-	    !is_ice_text(payload, ufrag_len) || !is_ice_text(colon + 1, pwd_len)) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "payload: not the text of ICE credentials");
+	if (ufrag_len == 0 || pwd_len == 0 || ufrag_len > NBH_ICE_UFRAG_MAX ||
+	    pwd_len > NBH_ICE_PWD_MAX || !is_ice_text(payload, ufrag_len) ||
+	    !is_ice_text(colon + 1, pwd_len)) {
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "payload: not the text of ICE credentials");
 		return FALSE;
 	}
 
@@ -111,8 +113,8 @@ static gboolean creds_decode(const char *payload, NbhSignalMessage *message, GEr
 /* 4 or 16 bytes, v4-mapped unmapped; other lengths are ignored (netbird-wire.md 3.3). */
 static struct nbh_addr relay_ip_decode(const ProtobufCBinaryData *bytes)
 {
-	static const guint8 mapped[12] = { [10] = 0xff, [11] = 0xff };
-	struct nbh_addr addr = { 0 };
+	static const guint8 mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct nbh_addr addr = {0};
 
 	if (bytes->len == 4) {
 		addr.family = AF_INET;
@@ -128,7 +130,8 @@ static struct nbh_addr relay_ip_decode(const ProtobufCBinaryData *bytes)
 	return addr;
 }
 
-/* Compared as an exact string, so it is never cut: one that is too long or not printable is none. */
+/* Compared as an exact string, so it is never cut: one that is too long or not printable is none.
+ */
 static void relay_address_decode(const char *text, NbhSignalMessage *message)
 {
 	gsize i, len = text ? strlen(text) : 0;
@@ -165,14 +168,16 @@ static gboolean session_decode(const Nbs__Body *body, NbhSignalMessage *message,
 	return TRUE;
 }
 
-gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage *ret_message, GError **error)
+gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage *ret_message,
+				GError **error)
 {
 	g_autoptr(Nbs__Body) body = NULL;
-	NbhSignalMessage message = { 0 };
+	NbhSignalMessage message = {0};
 
 	if (len > NBH_SIGNAL_BODY_MAX_BYTES) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "Body: %" G_GSIZE_FORMAT " bytes, limit %d", len,
-		            NBH_SIGNAL_BODY_MAX_BYTES);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "Body: %" G_GSIZE_FORMAT " bytes, limit %d", len,
+			    NBH_SIGNAL_BODY_MAX_BYTES);
 		return FALSE;
 	}
 
@@ -185,14 +190,16 @@ gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage
 
 	if (is_session_message(message.type)) {
 		if (!session_decode(body, &message, error)) {
-			g_prefix_error(error, message.type == NBH_SIGNAL_OFFER ? "OFFER: " : "ANSWER: ");
+			g_prefix_error(error,
+				       message.type == NBH_SIGNAL_OFFER ? "OFFER: " : "ANSWER: ");
 			return FALSE;
 		}
 	} else if (message.type == NBH_SIGNAL_CANDIDATE) {
 		/* Its grammar is core/candidate.c's business. */
 		if (!body->payload || strlen(body->payload) >= sizeof(message.candidate)) {
-			g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "CANDIDATE: payload %s",
-			            body->payload ? "too long" : "missing");
+			g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+				    "CANDIDATE: payload %s",
+				    body->payload ? "too long" : "missing");
 			return FALSE;
 		}
 
@@ -204,10 +211,11 @@ gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage
 }
 
 GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public,
-                        const struct nbh_key *far_public, const NbhSignalMessage *message)
+			const struct nbh_key *far_public, const NbhSignalMessage *message)
 {
 	Nbs__EncryptedMessage envelope = NBS__ENCRYPTED_MESSAGE__INIT;
-	struct nbh_key_text own_text = nbh_key_format(own_public), far_text = nbh_key_format(far_public);
+	struct nbh_key_text own_text = nbh_key_format(own_public),
+			    far_text = nbh_key_format(far_public);
 	g_autoptr(GBytes) plain = nbh_signal_body_encode(message);
 	g_autoptr(GBytes) sealed = NULL;
 	const guint8 *data;
@@ -226,24 +234,27 @@ GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key 
 	return nbh_pb_pack(&envelope.base);
 }
 
-static Nbs__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len, struct nbh_key *ret_from,
-                                              GError **error)
+static Nbs__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len,
+					      struct nbh_key *ret_from, GError **error)
 {
 	g_autoptr(Nbs__EncryptedMessage) envelope = NULL;
 
 	if (len > ENVELOPE_MAX_BYTES) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT, "EncryptedMessage: %" G_GSIZE_FORMAT " bytes, limit %d",
-		            len, ENVELOPE_MAX_BYTES);
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT,
+			    "EncryptedMessage: %" G_GSIZE_FORMAT " bytes, limit %d", len,
+			    ENVELOPE_MAX_BYTES);
 		return NULL;
 	}
 
-	envelope = (Nbs__EncryptedMessage *)nbh_pb_unpack(&nbs__encrypted_message__descriptor, data, len, error);
+	envelope = (Nbs__EncryptedMessage *)nbh_pb_unpack(&nbs__encrypted_message__descriptor, data,
+							  len, error);
 
 	if (!envelope)
 		return NULL;
 
 	if (!envelope->key || nbh_key_parse(envelope->key, ret_from) < 0) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "EncryptedMessage.key is no key");
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "EncryptedMessage.key is no key");
 		return NULL;
 	}
 
@@ -251,7 +262,7 @@ static Nbs__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len, str
 }
 
 gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *data, gsize len,
-                         struct nbh_key *ret_far, NbhSignalMessage *ret_message, GError **error)
+			 struct nbh_key *ret_far, NbhSignalMessage *ret_message, GError **error)
 {
 	g_autoptr(Nbs__EncryptedMessage) envelope = NULL;
 	g_autoptr(GBytes) plain = NULL;
@@ -267,7 +278,8 @@ gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *data, 
 	plain = nbh_box_open(own_private, &far, envelope->body.data, envelope->body.len);
 
 	if (!plain) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_SEALED, "EncryptedMessage.body does not open");
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_SEALED,
+			    "EncryptedMessage.body does not open");
 		return FALSE;
 	}
 
@@ -280,8 +292,8 @@ gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *data, 
 	return TRUE;
 }
 
-gboolean nbh_signal_route(const guint8 *data, gsize len, struct nbh_key *ret_from, struct nbh_key *ret_to,
-                          GError **error)
+gboolean nbh_signal_route(const guint8 *data, gsize len, struct nbh_key *ret_from,
+			  struct nbh_key *ret_to, GError **error)
 {
 	g_autoptr(Nbs__EncryptedMessage) envelope = NULL;
 	struct nbh_key from, to;
@@ -292,7 +304,8 @@ gboolean nbh_signal_route(const guint8 *data, gsize len, struct nbh_key *ret_fro
 		return FALSE;
 
 	if (!envelope->remotekey || nbh_key_parse(envelope->remotekey, &to) < 0) {
-		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED, "EncryptedMessage.remoteKey is no key");
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "EncryptedMessage.remoteKey is no key");
 		return FALSE;
 	}
 

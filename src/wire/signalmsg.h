@@ -1,7 +1,8 @@
 #ifndef NBH_WIRE_SIGNALMSG_H
 #define NBH_WIRE_SIGNALMSG_H
 
-/* Signal messages: bytes <-> structs. netbird-wire.md 3. Field numbers of the envelope start at 2. */
+/* Signal messages: bytes <-> structs. netbird-wire.md 3. Field numbers of the envelope start at 2.
+ */
 
 #include "base/key.h"
 #include "core/conn.h"
@@ -25,24 +26,29 @@ typedef struct {
 	NbhSessionId session;
 	guint32 wg_listen_port;
 	char version[64];
-	char relay_address[256]; /* "" if none */
+	char relay_address[256];  /* "" if none */
 	struct nbh_addr relay_ip; /* family 0: none */
 	/* CANDIDATE */
 	char candidate[NBH_CANDIDATE_TEXT_MAX_BYTES];
 } NbhSignalMessage;
 
-/* The protobuf Body. encode: as official clients write it (rosenpassConfig present and empty in OFFER and ANSWER). */
+/* The protobuf Body. encode: as official clients write it (rosenpassConfig present and empty in
+ * OFFER and ANSWER). */
 GBytes *nbh_signal_body_encode(const NbhSignalMessage *message);
-gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage *ret_message, GError **error);
+gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage *ret_message,
+				GError **error);
 
 /*
  * The whole EncryptedMessage. seal: NULL only for a far key of low order (wire/box.h). open: far is
  * the sender's key out of the message, proved by the box. Errors are of NBH_WIRE_ERROR.
  */
-GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public, const struct nbh_key *far_public, const NbhSignalMessage *message);
-gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *envelope, gsize len, struct nbh_key *ret_far, NbhSignalMessage *ret_message, GError **error);
+GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public,
+			const struct nbh_key *far_public, const NbhSignalMessage *message);
+gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *envelope, gsize len,
+			 struct nbh_key *ret_far, NbhSignalMessage *ret_message, GError **error);
 
 /* Hub side: sender and receiver texts without opening. */
-gboolean nbh_signal_route(const guint8 *envelope, gsize len, struct nbh_key *ret_from, struct nbh_key *ret_to, GError **error);
+gboolean nbh_signal_route(const guint8 *envelope, gsize len, struct nbh_key *ret_from,
+			  struct nbh_key *ret_to, GError **error);
 
 #endif

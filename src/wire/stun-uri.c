@@ -13,10 +13,10 @@ static const struct {
 	guint16 port;
 	gboolean is_turn, is_tls;
 } schemes[] = {
-	{ "stun:", 3478, FALSE, FALSE },
-	{ "stuns:", 5349, FALSE, TRUE },
-	{ "turn:", 3478, TRUE, FALSE },
-	{ "turns:", 5349, TRUE, TRUE },
+	{"stun:", 3478, FALSE, FALSE},
+	{"stuns:", 5349, FALSE, TRUE},
+	{"turn:", 3478, TRUE, FALSE},
+	{"turns:", 5349, TRUE, TRUE},
 };
 
 /* The only query there is, and for TURN only. */
@@ -26,7 +26,7 @@ static gboolean is_transport(const char *query)
 }
 
 gboolean nbh_stun_uri_parse(const char *uri, char *ret_host, gsize host_size, guint16 *ret_port,
-                            gboolean *ret_turn, gboolean *ret_tls)
+			    gboolean *ret_turn, gboolean *ret_tls)
 {
 	gsize i;
 
@@ -42,8 +42,8 @@ gboolean nbh_stun_uri_parse(const char *uri, char *ret_host, gsize host_size, gu
 		if (query && (!schemes[i].is_turn || !is_transport(query + 1)))
 			return FALSE;
 
-		if (!nbh_hostport_parse(rest, query ? (gsize)(query - rest) : strlen(rest), schemes[i].port, ret_host,
-		                        host_size, ret_port))
+		if (!nbh_hostport_parse(rest, query ? (gsize)(query - rest) : strlen(rest),
+					schemes[i].port, ret_host, host_size, ret_port))
 			return FALSE;
 
 		*ret_turn = schemes[i].is_turn;

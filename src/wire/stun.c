@@ -69,8 +69,10 @@ gboolean nbh_stun_is_message(const guint8 *p, gsize n)
 
 	len = get16(p + 2);
 
-	/* "the most significant 2 bits of every STUN message MUST be zeroes", RFC 8489 section 5. */
-	return (p[0] & 0xc0) == 0 && get32(p + 4) == NBH_STUN_COOKIE && len % 4 == 0 && HEADER_LEN + len <= n;
+	/* "the most significant 2 bits of every STUN message MUST be zeroes", RFC 8489 section 5.
+	 */
+	return (p[0] & 0xc0) == 0 && get32(p + 4) == NBH_STUN_COOKIE && len % 4 == 0 &&
+	       HEADER_LEN + len <= n;
 }
 
 /* RFC 8489 figure 3: the class is in bits 4 and 8 of the type. */
@@ -99,7 +101,8 @@ static gsize message_end(const guint8 *p, gsize n)
 	return nbh_stun_is_message(p, n) ? HEADER_LEN + (gsize)get16(p + 2) : 0;
 }
 
-/* The offset of the first attribute of this type; 0 if there is none before the message goes wrong. */
+/* The offset of the first attribute of this type; 0 if there is none before the message goes wrong.
+ */
 static gsize attr_find(const guint8 *p, gsize end, guint type, gsize *ret_len)
 {
 	gsize at = HEADER_LEN;
@@ -168,7 +171,8 @@ gboolean nbh_stun_pair_id(const guint8 *p, gsize n, guint8 ret_pair_id[NBH_STUN_
 	gsize at = end ? attr_find(p, end, ATTR_PAIR_ID, &len) : 0;
 	const guint8 *value = p + at + ATTR_HEADER_LEN;
 
-	if (at == 0 || len != NBH_STUN_PAIR_ID_LEN || memchr(value, ':', len) != value + PAIR_ID_HALF)
+	if (at == 0 || len != NBH_STUN_PAIR_ID_LEN ||
+	    memchr(value, ':', len) != value + PAIR_ID_HALF)
 		return FALSE;
 
 	memcpy(ret_pair_id, value, NBH_STUN_PAIR_ID_LEN);
@@ -195,10 +199,11 @@ gsize nbh_stun_echo_pair_id(guint8 *p, gsize n, const guint8 pair_id[NBH_STUN_PA
 }
 
 /*
- * HMAC-SHA1 over the message up to `at`, with the length field as if MESSAGE-INTEGRITY, which begins
- * there, were the last attribute (RFC 8489 14.5).
+ * HMAC-SHA1 over the message up to `at`, with the length field as if MESSAGE-INTEGRITY, which
+ * begins there, were the last attribute (RFC 8489 14.5).
  */
-static void integrity_make(const guint8 *p, gsize at, const char *password, guint8 ret_mac[INTEGRITY_LEN])
+static void integrity_make(const guint8 *p, gsize at, const char *password,
+			   guint8 ret_mac[INTEGRITY_LEN])
 {
 	guint8 header[HEADER_LEN];
 	gsize mac_len = INTEGRITY_LEN;
@@ -220,7 +225,8 @@ gboolean nbh_stun_check_integrity(const guint8 *p, gsize n, const char *password
 	guint8 mac[INTEGRITY_LEN];
 	guint8 difference = 0;
 
-	if (at == 0 || len != INTEGRITY_LEN)
+	/* An empty password (not set yet) is one that everybody knows. */
+	if (at == 0 || len != INTEGRITY_LEN || !*password)
 		return FALSE;
 
 	integrity_make(p, at, password, mac);
@@ -236,8 +242,9 @@ gboolean nbh_stun_check_integrity(const guint8 *p, gsize n, const char *password
 static guint32 crc32_update(guint32 crc, const guint8 *p, gsize n)
 {
 	static const guint32 table[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+		0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+		0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
 	};
 	gsize i;
 
@@ -263,7 +270,8 @@ static guint32 fingerprint_make(const guint8 *p, gsize at)
 	return ~crc ^ FINGERPRINT_XOR;
 }
 
-/* "When present, the FINGERPRINT attribute MUST be the last attribute in the message", RFC 8489 14.7. */
+/* "When present, the FINGERPRINT attribute MUST be the last attribute in the message", RFC
+ * 8489 14.7. */
 gboolean nbh_stun_check_fingerprint(const guint8 *p, gsize n)
 {
 	gsize end = message_end(p, n);
@@ -278,10 +286,10 @@ gboolean nbh_stun_check_fingerprint(const guint8 *p, gsize n)
 
 /* Value of (XOR-)MAPPED-ADDRESS: 0, family 1 or 2, port, address; XORed with cookie and txid. */
 static gboolean address_decode(const guint8 *p, gsize at, gsize len, gboolean is_xor,
-                               struct nbh_endpoint *ret_endpoint)
+			       struct nbh_endpoint *ret_endpoint)
 {
 	const guint8 *value = p + at + ATTR_HEADER_LEN;
-	struct nbh_endpoint endpoint = { .port = 0 };
+	struct nbh_endpoint endpoint = {.port = 0};
 	gsize i, addr_len;
 
 	if (len == 8 && value[1] == 1) {
@@ -376,10 +384,11 @@ gsize nbh_stun_make_request(guint8 *p, const guint8 txid[NBH_STUN_TXID_LEN])
 
 /* password NULL: without MESSAGE-INTEGRITY. */
 static gsize answer_make(guint8 *p, gsize room, const guint8 txid[NBH_STUN_TXID_LEN],
-                         const struct nbh_endpoint *mapped, const char *password)
+			 const struct nbh_endpoint *mapped, const char *password)
 {
 	gsize need = HEADER_LEN + ATTR_HEADER_LEN + 4 + (mapped->addr.family == AF_INET ? 4 : 16) +
-	             (password ? ATTR_HEADER_LEN + INTEGRITY_LEN : 0) + ATTR_HEADER_LEN + FINGERPRINT_LEN;
+		     (password ? ATTR_HEADER_LEN + INTEGRITY_LEN : 0) + ATTR_HEADER_LEN +
+		     FINGERPRINT_LEN;
 	gsize at;
 
 	if (room < need || (mapped->addr.family != AF_INET && mapped->addr.family != AF_INET6))
@@ -397,13 +406,13 @@ static gsize answer_make(guint8 *p, gsize room, const guint8 txid[NBH_STUN_TXID_
 }
 
 gsize nbh_stun_make_answer(guint8 *p, gsize room, const guint8 txid[NBH_STUN_TXID_LEN],
-                           const struct nbh_endpoint *mapped)
+			   const struct nbh_endpoint *mapped)
 {
 	return answer_make(p, room, txid, mapped, NULL);
 }
 
 gsize nbh_stun_make_ice_answer(guint8 *p, gsize room, const guint8 txid[NBH_STUN_TXID_LEN],
-                               const struct nbh_endpoint *mapped, const char *password)
+			       const struct nbh_endpoint *mapped, const char *password)
 {
 	return answer_make(p, room, txid, mapped, password);
 }

@@ -14,9 +14,9 @@
 #include <string.h>
 
 #define SEED 20261121
-#define CUTS_MAX 24       /* per message */
+#define CUTS_MAX 24 /* per message */
 #define FLIPS_MAX 24
-#define MESSAGE_MAX 8192  /* longer ones are cut to this first; they repeat themselves */
+#define MESSAGE_MAX 8192 /* longer ones are cut to this first; they repeat themselves */
 
 static struct nbh_key private_key;
 
@@ -126,7 +126,8 @@ static void try_envelopes(const guint8 *p, gsize n)
 		/* What was understood can be said again. */
 		g_autoptr(GBytes) again = nbh_signal_body_encode(message);
 
-		g_assert_true(nbh_signal_body_decode(g_bytes_get_data(again, NULL), g_bytes_get_size(again), message, &error));
+		g_assert_true(nbh_signal_body_decode(g_bytes_get_data(again, NULL),
+						     g_bytes_get_size(again), message, &error));
 	} else {
 		check_failure(message, sizeof(*message), error);
 		g_clear_error(&error);
@@ -136,7 +137,7 @@ static void try_envelopes(const guint8 *p, gsize n)
 static void try_stun(const guint8 *p, gsize n)
 {
 	g_autofree guint8 *copy = g_malloc(n + NBH_STUN_PAIR_ID_ROOM);
-	guint8 pair_id[NBH_STUN_PAIR_ID_LEN] = { 0 };
+	guint8 pair_id[NBH_STUN_PAIR_ID_LEN] = {0};
 	char ufrag[NBH_ICE_UFRAG_MAX + 1];
 	struct nbh_endpoint mapped;
 	gboolean cut;
@@ -157,7 +158,8 @@ static void try_stun(const guint8 *p, gsize n)
 
 static void try_texts(const guint8 *p, gsize n)
 {
-	g_autofree char *text = g_strndup((const char *)p, MIN(n, 600)), *shown = nbh_pb_text(text, 20);
+	g_autofree char *text = g_strndup((const char *)p, MIN(n, 600)),
+			*shown = nbh_pb_text(text, 20);
 	char host[64];
 	guint16 port;
 	gboolean turn, tls;
@@ -191,7 +193,8 @@ static void mutate(GRand *rand, const guint8 *data, gsize n)
 		memcpy(copy, data, n);
 
 		for (j = 0; j <= i % 4; j++)
-			copy[g_rand_int_range(rand, 0, (gint32)n)] ^= (guint8)(1u << g_rand_int_range(rand, 0, 8));
+			copy[g_rand_int_range(rand, 0, (gint32)n)] ^=
+				(guint8)(1u << g_rand_int_range(rand, 0, 8));
 
 		try_all(copy, n);
 	}
@@ -203,7 +206,8 @@ static GBytes *from_hex(const char *text)
 	guint8 *data = g_malloc(len + 1);
 
 	for (i = 0; i < len; i++)
-		data[i] = (guint8)(g_ascii_xdigit_value(text[2 * i]) << 4 | g_ascii_xdigit_value(text[2 * i + 1]));
+		data[i] = (guint8)(g_ascii_xdigit_value(text[2 * i]) << 4 |
+				   g_ascii_xdigit_value(text[2 * i + 1]));
 
 	return g_bytes_new_take(data, len);
 }
@@ -225,10 +229,12 @@ static guint walk(GRand *rand, json_object *value)
 	json_object_object_foreach(value, key, member)
 	{
 		if (json_object_is_type(member, json_type_string) &&
-		    (g_str_equal(key, "plain") || g_str_equal(key, "envelope") || g_str_equal(key, "packet"))) {
+		    (g_str_equal(key, "plain") || g_str_equal(key, "envelope") ||
+		     g_str_equal(key, "packet"))) {
 			g_autoptr(GBytes) bytes = from_hex(json_object_get_string(member));
 
-			mutate(rand, g_bytes_get_data(bytes, NULL), MIN(g_bytes_get_size(bytes), MESSAGE_MAX));
+			mutate(rand, g_bytes_get_data(bytes, NULL),
+			       MIN(g_bytes_get_size(bytes), MESSAGE_MAX));
 			n++;
 		} else {
 			n += walk(rand, member);
@@ -240,7 +246,8 @@ static guint walk(GRand *rand, json_object *value)
 
 static void test_file(gconstpointer data)
 {
-	g_autofree char *path = g_build_filename(g_getenv("abs_top_srcdir"), "tests", "data", "vectors", data, NULL);
+	g_autofree char *path = g_build_filename(g_getenv("abs_top_srcdir"), "tests", "data",
+						 "vectors", data, NULL);
 	json_object *file = json_object_from_file(path);
 	GRand *rand = g_rand_new_with_seed(SEED);
 	guint n;

@@ -12,7 +12,7 @@
 /* A valid key text for each number; number 0 is "our own". */
 static struct nbh_key_text key_text(guint number)
 {
-	struct nbh_key key = { { 0 } };
+	struct nbh_key key = {{0}};
 
 	key.bytes[0] = 1;
 	key.bytes[1] = (guint8)(number >> 16);
@@ -86,7 +86,8 @@ static gboolean map_decode(Map *map, NbhMgmtUpdate *ret_update, GError **error)
 	map->map.remotepeers = (Nbm__RemotePeerConfig **)map->peers->pdata;
 	map->map.n_remotepeers = map->peers->len;
 	plain = nbh_pb_pack(&map->response.base);
-	return nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), &own, ret_update, error);
+	return nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), &own,
+				    ret_update, error);
 }
 
 static void test_skipped_peers(void)
@@ -101,20 +102,21 @@ static void test_skipped_peers(void)
 	map_init(&map);
 	map.map.has_serial = TRUE;
 	map.map.serial = G_MAXUINT64;
-	peer_allow(map_add(&map, key_text(0).text), "100.64.0.1/32");  /* ourselves */
+	peer_allow(map_add(&map, key_text(0).text), "100.64.0.1/32"); /* ourselves */
 	peer = map_add(&map, key_text(2).text);
 	peer_allow(peer, "100.64.0.2/32");
-	peer_allow(peer, "10.1.2.3/8");                                /* masked */
-	peer_allow(peer, "10.0.0.0/8");                                /* then the same */
+	peer_allow(peer, "10.1.2.3/8"); /* masked */
+	peer_allow(peer, "10.0.0.0/8"); /* then the same */
 	peer->fqdn = copy("b\x1b.example\xff");
-	peer_allow(map_add(&map, key_text(1).text), "100.64.0.1/32");  /* ours is not taken */
-	peer_allow(map_add(&map, key_text(2).text), "100.64.0.9/32");  /* the same key again: the first counts */
+	peer_allow(map_add(&map, key_text(1).text), "100.64.0.1/32"); /* ours is not taken */
+	peer_allow(map_add(&map, key_text(2).text),
+		   "100.64.0.9/32"); /* the same key again: the first counts */
 	peer_allow(map_add(&map, "not a key\n"), "100.64.0.4/32");
 	peer_allow(map_add(&map, NULL), "100.64.0.5/32");
 	peer_allow(map_add(&map, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), "100.64.0.6/32");
 	peer_allow(map_add(&map, key_text(7).text), "100.64.0.7");
-	peer_allow(map_add(&map, key_text(8).text), "100.64.0.2/32");  /* peer 2 has it */
-	map_add(&map, key_text(9).text);                               /* nothing allowed: harmless */
+	peer_allow(map_add(&map, key_text(8).text), "100.64.0.2/32"); /* peer 2 has it */
+	map_add(&map, key_text(9).text); /* nothing allowed: harmless */
 
 	g_assert_true(map_decode(&map, &update, &error));
 	g_assert_no_error(error);
@@ -123,14 +125,19 @@ static void test_skipped_peers(void)
 	found = key_of(2);
 	g_assert_nonnull(nbh_netmap_find(update.map, &found));
 	g_assert_cmpuint(nbh_netmap_find(update.map, &found)->n_allowed_ips, ==, 2);
-	g_assert_cmpstr(nbh_prefix_format(&nbh_netmap_find(update.map, &found)->allowed_ips[0], text), ==, "10.0.0.0/8");
+	g_assert_cmpstr(
+		nbh_prefix_format(&nbh_netmap_find(update.map, &found)->allowed_ips[0], text), ==,
+		"10.0.0.0/8");
 	g_assert_cmpstr(nbh_netmap_find(update.map, &found)->fqdn, ==, "b?.example\xef\xbf\xbd");
 	g_assert_cmpstr(nbh_netmap_find(update.map, &found)->agent_version, ==, "");
 	/* Ours: what does not parse. Then core's: repeated and zero keys, shared prefixes. */
 	g_assert_cmpuint(update.map->skipped->len, ==, 6);
-	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 0), ==, "peer 4 (not a ke): wgPubKey \"not a key?\": no key");
-	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 1), ==, "peer 5 (): wgPubKey \"\": no key");
-	g_assert_true(g_str_has_suffix(g_ptr_array_index(update.map->skipped, 2), "allowedIps \"100.64.0.7\": not a prefix"));
+	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 0), ==,
+			"peer 4 (not a ke): wgPubKey \"not a key?\": no key");
+	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 1), ==,
+			"peer 5 (): wgPubKey \"\": no key");
+	g_assert_true(g_str_has_suffix(g_ptr_array_index(update.map->skipped, 2),
+				       "allowedIps \"100.64.0.7\": not a prefix"));
 	nbh_mgmt_update_clear(&update);
 	g_assert_null(update.map);
 }
@@ -156,7 +163,7 @@ static void test_many_skipped(void)
 static void test_peers_limit(void)
 {
 	g_auto(Map) map;
-	NbhMgmtUpdate update = { 0 };
+	NbhMgmtUpdate update = {0};
 	guint i, step;
 
 	map_init(&map);
@@ -189,7 +196,7 @@ static void test_prefix_limits(void)
 {
 	const guint full = NBH_PREFIXES_TOTAL_MAX / NBH_PREFIXES_PER_PEER_MAX;
 	g_auto(Map) map, one;
-	NbhMgmtUpdate update = { 0 };
+	NbhMgmtUpdate update = {0};
 	Nbm__RemotePeerConfig *peer;
 	guint i, j;
 
@@ -206,7 +213,8 @@ static void test_prefix_limits(void)
 		if (i + 2 < NBH_PREFIXES_PER_PEER_MAX)
 			continue;
 
-		g_assert_cmpint(map_decode(&one, &update, &error), ==, i < NBH_PREFIXES_PER_PEER_MAX);
+		g_assert_cmpint(map_decode(&one, &update, &error), ==,
+				i < NBH_PREFIXES_PER_PEER_MAX);
 
 		if (error)
 			g_assert_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT);
@@ -218,7 +226,8 @@ static void test_prefix_limits(void)
 		peer = map_add(&map, key_text(1 + i).text);
 
 		for (j = 0; j < NBH_PREFIXES_PER_PEER_MAX; j++) {
-			g_autofree char *prefix = g_strdup_printf("10.%u.%u.%u/32", i, j >> 8, j & 0xff);
+			g_autofree char *prefix =
+				g_strdup_printf("10.%u.%u.%u/32", i, j >> 8, j & 0xff);
 
 			peer_allow(peer, prefix);
 		}
@@ -274,16 +283,19 @@ static void test_components(void)
 	g_assert_false(map_decode(&map, &update, NULL));
 }
 
-static gboolean login_decode(Nbm__LoginResponse *response, NbhMgmtUpdate *ret_update, GError **error)
+static gboolean login_decode(Nbm__LoginResponse *response, NbhMgmtUpdate *ret_update,
+			     GError **error)
 {
 	g_autoptr(GBytes) plain = nbh_pb_pack(&response->base);
 
-	return nbh_mgmt_decode_login(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), ret_update, error);
+	return nbh_mgmt_decode_login(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain),
+				     ret_update, error);
 }
 
 static void test_peer_configs(void)
 {
-	static guint8 v6[18] = { 0xfd, 1, [15] = 2, [16] = 64 }, unspecified[17] = { [16] = 64 }, too_long[17] = { 0xfd, [16] = 129 };
+	static guint8 v6[18] = {0xfd, 1, [15] = 2, [16] = 64}, unspecified[17] = {[16] = 64},
+		      too_long[17] = {0xfd, [16] = 129};
 	const struct {
 		const char *address;
 		const guint8 *v6;
@@ -291,25 +303,25 @@ static void test_peer_configs(void)
 		gint32 mtu;
 		const char *error; /* part of it; NULL: fine */
 	} cases[] = {
-		{ "100.64.1.2/16", NULL, 0, 0, NULL },
-		{ "100.64.1.2/16", v6, 17, 0, NULL },
-		{ "100.64.1.2/16", NULL, 0, 576, NULL },
-		{ "100.64.1.2/16", NULL, 0, 8192, NULL },
-		{ "100.64.1.2/16", NULL, 0, 575, "peerConfig.mtu 575" },
-		{ "100.64.1.2/16", NULL, 0, 8193, "peerConfig.mtu 8193" },
-		{ "100.64.1.2/16", NULL, 0, -1, "peerConfig.mtu -1" },
-		{ "100.64.1.2", NULL, 0, 0, "peerConfig.address \"100.64.1.2\"" },
-		{ "100.64.1.2/33", NULL, 0, 0, "peerConfig.address" },
-		{ "", NULL, 0, 0, "peerConfig.address \"\"" },
-		{ NULL, NULL, 0, 0, "peerConfig.address \"\"" },
-		{ "0.0.0.0/16", NULL, 0, 0, "peerConfig.address" },
-		{ "127.0.0.1/8", NULL, 0, 0, "peerConfig.address" },
-		{ "224.0.0.1/16", NULL, 0, 0, "peerConfig.address" },
-		{ "100.64.1.2/16", v6, 16, 0, "peerConfig.address_v6" },
-		{ "100.64.1.2/16", v6, 18, 0, "peerConfig.address_v6" },
-		{ "100.64.1.2/16", v6, 5, 0, "peerConfig.address_v6" },
-		{ "100.64.1.2/16", unspecified, 17, 0, "peerConfig.address_v6" },
-		{ "100.64.1.2/16", too_long, 17, 0, "peerConfig.address_v6" },
+		{"100.64.1.2/16", NULL, 0, 0, NULL},
+		{"100.64.1.2/16", v6, 17, 0, NULL},
+		{"100.64.1.2/16", NULL, 0, 576, NULL},
+		{"100.64.1.2/16", NULL, 0, 8192, NULL},
+		{"100.64.1.2/16", NULL, 0, 575, "peerConfig.mtu 575"},
+		{"100.64.1.2/16", NULL, 0, 8193, "peerConfig.mtu 8193"},
+		{"100.64.1.2/16", NULL, 0, -1, "peerConfig.mtu -1"},
+		{"100.64.1.2", NULL, 0, 0, "peerConfig.address \"100.64.1.2\""},
+		{"100.64.1.2/33", NULL, 0, 0, "peerConfig.address"},
+		{"", NULL, 0, 0, "peerConfig.address \"\""},
+		{NULL, NULL, 0, 0, "peerConfig.address \"\""},
+		{"0.0.0.0/16", NULL, 0, 0, "peerConfig.address"},
+		{"127.0.0.1/8", NULL, 0, 0, "peerConfig.address"},
+		{"224.0.0.1/16", NULL, 0, 0, "peerConfig.address"},
+		{"100.64.1.2/16", v6, 16, 0, "peerConfig.address_v6"},
+		{"100.64.1.2/16", v6, 18, 0, "peerConfig.address_v6"},
+		{"100.64.1.2/16", v6, 5, 0, "peerConfig.address_v6"},
+		{"100.64.1.2/16", unspecified, 17, 0, "peerConfig.address_v6"},
+		{"100.64.1.2/16", too_long, 17, 0, "peerConfig.address_v6"},
 	};
 	gsize i;
 
@@ -317,7 +329,7 @@ static void test_peer_configs(void)
 		Nbm__LoginResponse response = NBM__LOGIN_RESPONSE__INIT;
 		Nbm__PeerConfig config = NBM__PEER_CONFIG__INIT;
 		g_autoptr(GError) error = NULL;
-		NbhMgmtUpdate update = { 0 };
+		NbhMgmtUpdate update = {0};
 
 		config.address = (char *)cases[i].address;
 		config.has_address_v6 = cases[i].v6 != NULL;
@@ -325,7 +337,8 @@ static void test_peer_configs(void)
 		config.has_mtu = TRUE;
 		config.mtu = cases[i].mtu;
 		response.peerconfig = &config;
-		g_assert_cmpint(login_decode(&response, &update, &error), ==, cases[i].error == NULL);
+		g_assert_cmpint(login_decode(&response, &update, &error), ==,
+				cases[i].error == NULL);
 
 		if (cases[i].error) {
 			g_assert_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED);
@@ -334,7 +347,8 @@ static void test_peer_configs(void)
 			g_assert_false(update.has_peer_config); /* untouched */
 		} else {
 			g_assert_true(update.has_peer_config);
-			g_assert_cmpint(update.peer_config.address_v6.addr.family, ==, cases[i].v6 ? AF_INET6 : 0);
+			g_assert_cmpint(update.peer_config.address_v6.addr.family, ==,
+					cases[i].v6 ? AF_INET6 : 0);
 			g_assert_cmpuint(update.peer_config.mtu, ==, (guint)cases[i].mtu);
 		}
 	}
@@ -346,12 +360,12 @@ static void test_signal_addresses(void)
 		const char *uri, *host;
 		guint16 port;
 	} cases[] = {
-		{ "signal.example.com:443", "signal.example.com", 443 },
-		{ "[2001:db8::1]:80", "2001:db8::1", 80 },
-		{ "signal.example.com", NULL, 0 }, /* the port must be there */
-		{ "http://signal.example.com:80", NULL, 0 },
-		{ "", NULL, 0 },
-		{ NULL, NULL, 0 },
+		{"signal.example.com:443", "signal.example.com", 443},
+		{"[2001:db8::1]:80", "2001:db8::1", 80},
+		{"signal.example.com", NULL, 0}, /* the port must be there */
+		{"http://signal.example.com:80", NULL, 0},
+		{"", NULL, 0},
+		{NULL, NULL, 0},
 	};
 	gsize i;
 
@@ -361,7 +375,7 @@ static void test_signal_addresses(void)
 		Nbm__NetbirdConfig servers = NBM__NETBIRD_CONFIG__INIT;
 		Nbm__HostConfig signal = NBM__HOST_CONFIG__INIT;
 		g_autoptr(GBytes) plain = NULL;
-		NbhMgmtUpdate update = { 0 };
+		NbhMgmtUpdate update = {0};
 
 		signal.uri = (char *)cases[i].uri;
 		signal.has_protocol = TRUE;
@@ -379,7 +393,8 @@ static void test_signal_addresses(void)
 
 		/* In Sync it is not used, so it costs nothing but itself. */
 		plain = nbh_pb_pack(&sync.base);
-		g_assert_true(nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), NULL, &update, NULL));
+		g_assert_true(nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL),
+						   g_bytes_get_size(plain), NULL, &update, NULL));
 		g_assert_cmpint(update.servers->has_signal, ==, cases[i].host != NULL);
 		nbh_mgmt_update_clear(&update);
 	}
@@ -393,7 +408,7 @@ static void test_server_lists(void)
 	Nbm__ProtectedHostConfig turns[2], *turn_of[2];
 	Nbm__HostConfig turn = NBM__HOST_CONFIG__INIT;
 	Nbm__RelayConfig relay = NBM__RELAY_CONFIG__INIT;
-	char *urls[] = { (char *)"rel://a:80", (char *)"http://b", (char *)"rels://c" };
+	char *urls[] = {(char *)"rel://a:80", (char *)"http://b", (char *)"rels://c"};
 	NbhMgmtUpdate update;
 	gsize i;
 
@@ -447,19 +462,55 @@ static void test_memory_is_bounded(void)
 	g_assert_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED);
 }
 
+/* The other side of it: the densest map that a hub could honestly send is no such thing. */
+static void test_densest_map(void)
+{
+	g_autofree NbhFirewallRule *rules = g_new0(NbhFirewallRule, NBH_PEERS_MAX);
+	NbhSyncResponse response = {.has_map = TRUE, .rules = rules, .n_rules = NBH_PEERS_MAX};
+	g_autoptr(GBytes) plain = NULL;
+	g_autoptr(GError) error = NULL;
+	NbhMgmtUpdate update;
+	gsize i;
+
+	for (i = 0; i < NBH_PEERS_MAX; i++)
+		rules[i].peer = (struct nbh_addr){AF_INET, {1, 2, 3, (guint8)(i % 9)}};
+
+	plain = nbh_mgmt_encode_sync_response(&response);
+	g_assert_cmpuint(g_bytes_get_size(plain), <,
+			 22 * NBH_PEERS_MAX); /* or it is not so dense */
+	nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), NULL, &update,
+			     &error);
+	g_assert_no_error(error);
+	g_assert_cmpuint(update.map->n_rules, ==, NBH_PEERS_MAX);
+	nbh_mgmt_update_clear(&update);
+}
+
 static void test_requests(void)
 {
-	static const char *const addresses[] = { "192.168.1.5/24", "10.0.0.1/8", NULL };
-	static const char *const macs[] = { "02:00:00:00:00:01", "02:00:00:00:00:02", NULL };
+	static const char *const addresses[] = {"192.168.1.5/24", "10.0.0.1/8", NULL};
+	static const char *const macs[] = {"02:00:00:00:00:01", "02:00:00:00:00:02", NULL};
 	/* hostname, goOS, kernel, netbirdVersion, two addresses, flags 4 to 7, capabilities. */
 	static const guint8 meta_bytes[] =
-		"\x0a\x01h\x12\x05linux\x1a\x05Linux\x3a\x06" "0.77.1"
-		"\x5a\x23\x0a\x0e" "192.168.1.5/24\x12\x11" "02:00:00:00:00:01"
-		"\x5a\x1f\x0a\x0a" "10.0.0.1/8\x12\x11" "02:00:00:00:00:02"
+		"\x0a\x01h\x12\x05linux\x1a\x05Linux\x3a\x06"
+		"0.77.1"
+		"\x5a\x23\x0a\x0e"
+		"192.168.1.5/24\x12\x11"
+		"02:00:00:00:00:01"
+		"\x5a\x1f\x0a\x0a"
+		"10.0.0.1/8\x12\x11"
+		"02:00:00:00:00:02"
 		"\x8a\x01\x08\x20\x01\x28\x01\x30\x01\x38\x01\x92\x01\x02\x01\x02";
-	NbhMeta meta = { .hostname = "h", .go_os = "linux", .kernel = "Linux", .core = "", .netbird_version = "0.77.1",
-		         .addresses = addresses, .macs = macs, .disable_client_routes = TRUE,
-		         .disable_server_routes = TRUE, .disable_dns = TRUE, .disable_firewall = TRUE };
+	NbhMeta meta = {.hostname = "h",
+			.go_os = "linux",
+			.kernel = "Linux",
+			.core = "",
+			.netbird_version = "0.77.1",
+			.addresses = addresses,
+			.macs = macs,
+			.disable_client_routes = TRUE,
+			.disable_server_routes = TRUE,
+			.disable_dns = TRUE,
+			.disable_firewall = TRUE};
 	struct nbh_key own = key_of(5);
 	struct nbh_key_text own_text = key_text(5);
 	g_autoptr(GBytes) sync = nbh_mgmt_encode_sync(&meta), login = NULL, no_v6 = NULL;
@@ -475,14 +526,15 @@ static void test_requests(void)
 	g_assert_cmpstr(request.hostname, ==, "h");
 	g_assert_cmpstr(request.platform, ==, "");
 	g_assert_cmpstr(request.setup_key, ==, "");
-	g_assert_cmpmem(g_bytes_get_data(request.meta_bytes, NULL), g_bytes_get_size(request.meta_bytes), meta_bytes,
-	                sizeof(meta_bytes) - 1);
+	g_assert_cmpmem(g_bytes_get_data(request.meta_bytes, NULL),
+			g_bytes_get_size(request.meta_bytes), meta_bytes, sizeof(meta_bytes) - 1);
 	nbh_login_request_clear(&request);
 
 	login = nbh_mgmt_encode_login(&meta, "KEY", &own);
 	data = g_bytes_get_data(login, &len);
 	g_assert_cmpmem(data, 5, "\x0a\x03KEY", 5);
-	g_assert_cmpmem(data + len - 48, 4, "\x22\x2e\x12\x2c", 4); /* peerKeys: only the key text */
+	g_assert_cmpmem(data + len - 48, 4, "\x22\x2e\x12\x2c",
+			4); /* peerKeys: only the key text */
 	g_assert_cmpmem(data + len - 44, 44, own_text.text, 44);
 	g_assert_true(nbh_mgmt_decode_login_request(data, len, &request, NULL));
 	g_assert_cmpstr(request.setup_key, ==, "KEY");
@@ -498,11 +550,13 @@ static void test_requests(void)
 	nbh_login_request_clear(&request);
 }
 
-static gboolean login_request_decode(Nbm__LoginRequest *message, NbhLoginRequest *ret_request, GError **error)
+static gboolean login_request_decode(Nbm__LoginRequest *message, NbhLoginRequest *ret_request,
+				     GError **error)
 {
 	g_autoptr(GBytes) plain = nbh_pb_pack(&message->base);
 
-	return nbh_mgmt_decode_login_request(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), ret_request, error);
+	return nbh_mgmt_decode_login_request(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain),
+					     ret_request, error);
 }
 
 static void test_request_limits(void)
@@ -574,7 +628,8 @@ static void test_sync_without_text(void)
 	for (i = 0; i < 2; i++) {
 		g_autoptr(GBytes) plain = nbh_pb_pack(&message.base);
 
-		g_assert_true(nbh_mgmt_decode_sync_request(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), &request, NULL));
+		g_assert_true(nbh_mgmt_decode_sync_request(
+			g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), &request, NULL));
 		g_assert_cmpint(request.has_meta, ==, i == 1);
 		nbh_login_request_clear(&request);
 		meta.osversion = (char *)"12";
@@ -595,45 +650,73 @@ static NbhServerConfig *servers_new(void)
 	return servers;
 }
 
-/* What the hub says, the client understands. */
-static void test_hub_to_client(void)
+/* One map with everything that the hub can send. */
+static GBytes *hub_message(void)
 {
-	static const char *const allowed[] = { "100.64.0.2/32", "fd00::2/128", NULL };
-	static const NbhZoneRecord records[] = { { "a.nb.test", "100.64.0.1", FALSE }, { "b.nb.test", "fd00::2", TRUE } };
+	static const char *const allowed[] = {"100.64.0.2/32", "fd00::2/128", NULL};
+	static const NbhZoneRecord records[] = {{"a.nb.test", "100.64.0.1", FALSE},
+						{"b.nb.test", "fd00::2", TRUE}};
 	g_autoptr(NbhServerConfig) servers = servers_new();
-	NbhPeerConfig config = { .fqdn = "a.nb.test", .lazy = TRUE };
+	NbhPeerConfig config = {.fqdn = "a.nb.test", .lazy = TRUE};
 	struct nbh_key_text far_text = key_text(2);
-	struct nbh_key far = key_of(2), own = key_of(0);
-	NbhRemotePeer peer = { .key_text = far_text.text, .allowed_ips = allowed, .fqdn = "b.nb.test", .agent_version = "0.77.1",
-		               .ssh_pub_key = (const guint8 *)"ssh", .ssh_pub_key_len = 3 };
-	NbhFirewallRule rules[2] = { { .policy_id = "p" }, { .out = TRUE } };
-	NbhSyncResponse response = { .servers = servers, .peer_config = &config, .has_map = TRUE, .serial = 7, .peers = &peer,
-		                     .n_peers = 1, .rules = rules, .n_rules = 2, .dns_domain = "nb.test", .records = records,
-		                     .n_records = 2, .dns_forwarder_port = 22054 };
-	g_autoptr(GBytes) plain = NULL;
-	Nbm__SyncResponse *message;
-	NbhMgmtUpdate update;
+	NbhRemotePeer peer = {.key_text = far_text.text,
+			      .allowed_ips = allowed,
+			      .fqdn = "b.nb.test",
+			      .agent_version = "0.77.1",
+			      .ssh_pub_key = (const guint8 *)"ssh",
+			      .ssh_pub_key_len = 3};
+	NbhFirewallRule rules[2] = {{.policy_id = "p"}, {.out = TRUE}};
+	NbhSyncResponse response = {.servers = servers,
+				    .peer_config = &config,
+				    .has_map = TRUE,
+				    .serial = 7,
+				    .peers = &peer,
+				    .n_peers = 1,
+				    .rules = rules,
+				    .n_rules = 2,
+				    .dns_domain = "nb.test",
+				    .records = records,
+				    .n_records = 2,
+				    .dns_forwarder_port = 22054};
 
 	g_assert_cmpint(nbh_prefix_parse("100.64.0.1/16", &config.address), ==, 0);
 	g_assert_cmpint(nbh_prefix_parse("fd00::1/64", &config.address_v6), ==, 0);
 	g_assert_cmpint(nbh_addr_parse("100.64.0.2", &rules[0].peer), ==, 0);
 	g_assert_cmpint(nbh_addr_parse("::", &rules[1].peer), ==, 0);
-	plain = nbh_mgmt_encode_sync_response(&response);
-	g_assert_true(nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), &own, &update, NULL));
+	return nbh_mgmt_encode_sync_response(&response);
+}
+
+/* What the hub says, the client understands. */
+static void test_hub_to_client(void)
+{
+	g_autoptr(GBytes) plain = hub_message();
+	struct nbh_key far = key_of(2), own = key_of(0);
+	char text[NBH_PREFIX_TEXT_MAX];
+	NbhMgmtUpdate update;
+
+	g_assert_true(nbh_mgmt_decode_sync(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain),
+					   &own, &update, NULL));
 	g_assert_cmpstr(update.servers->signal_host, ==, "2001:db8::1");
 	g_assert_cmpuint(update.servers->signal_port, ==, 8080);
 	g_assert_false(update.servers->signal_tls);
 	g_assert_cmpuint(update.servers->relays->len, ==, 0);
 	g_assert_true(update.has_peer_config && update.peer_config.lazy);
-	g_assert_cmpint(nbh_prefix_compare(&update.peer_config.address, &config.address), ==, 0);
-	g_assert_cmpint(nbh_prefix_compare(&update.peer_config.address_v6, &config.address_v6), ==, 0);
+	g_assert_cmpstr(nbh_prefix_format(&update.peer_config.address, text), ==, "100.64.0.1/16");
+	g_assert_cmpstr(nbh_prefix_format(&update.peer_config.address_v6, text), ==, "fd00::1/64");
 	g_assert_cmpuint(update.map->serial, ==, 7);
 	g_assert_cmpuint(update.map->n_rules, ==, 2);
 	g_assert_nonnull(nbh_netmap_find(update.map, &far));
 	g_assert_cmpuint(nbh_netmap_find(update.map, &far)->n_allowed_ips, ==, 2);
 	nbh_mgmt_update_clear(&update);
+}
 
-	message = nbm__sync_response__unpack(NULL, g_bytes_get_size(plain), g_bytes_get_data(plain, NULL));
+/* And what only official clients read is there, too. */
+static void test_hub_to_official(void)
+{
+	g_autoptr(GBytes) plain = hub_message();
+	Nbm__SyncResponse *message = nbm__sync_response__unpack(NULL, g_bytes_get_size(plain),
+								g_bytes_get_data(plain, NULL));
+
 	g_assert_nonnull(message);
 	g_assert_nonnull(message->sessionexpiresat);
 	g_assert_null(message->netbirdconfig->relay);
@@ -645,9 +728,11 @@ static void test_hub_to_client(void)
 	g_assert_cmpint(message->networkmap->dnsconfig->customzones[0]->records[1]->type, ==, 28);
 	g_assert_cmpstr(message->networkmap->firewallrules[0]->peerip, ==, "100.64.0.2");
 	g_assert_cmpmem(message->networkmap->firewallrules[0]->sourceprefixes[0].data,
-	                message->networkmap->firewallrules[0]->sourceprefixes[0].len, "\x64\x40\x00\x02\x20", 5);
+			message->networkmap->firewallrules[0]->sourceprefixes[0].len,
+			"\x64\x40\x00\x02\x20", 5);
 	g_assert_cmpuint(message->networkmap->firewallrules[1]->sourceprefixes[0].len, ==, 17);
-	g_assert_cmpuint(message->networkmap->firewallrules[1]->sourceprefixes[0].data[16], ==, 0); /* everybody */
+	g_assert_cmpuint(message->networkmap->firewallrules[1]->sourceprefixes[0].data[16], ==,
+			 0); /* everybody */
 	g_assert_true(message->networkmap->firewallrules[1]->direction == NBM__RULE_DIRECTION__OUT);
 	nbm__sync_response__free_unpacked(message, NULL);
 }
@@ -656,13 +741,15 @@ static void test_hub_to_client(void)
 static void test_empty_flags(void)
 {
 	/* {4: true, 5: {1: 47, 4: true, 6: {4: 22054}, 9: true}}, a deleted peer's last message. */
-	static const guint8 deleted[] = "\x20\x01\x2a\x0c\x08\x2f\x20\x01\x32\x04\x20\xa6\xac\x01\x48\x01";
-	NbhSyncResponse response = { .has_map = TRUE, .serial = 47, .dns_forwarder_port = 22054 };
+	static const guint8 deleted[] =
+		"\x20\x01\x2a\x0c\x08\x2f\x20\x01\x32\x04\x20\xa6\xac\x01\x48\x01";
+	NbhSyncResponse response = {.has_map = TRUE, .serial = 47, .dns_forwarder_port = 22054};
 	g_autoptr(GBytes) plain = nbh_mgmt_encode_sync_response(&response), none = NULL;
 
-	g_assert_cmpmem(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), deleted, sizeof(deleted) - 1);
+	g_assert_cmpmem(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), deleted,
+			sizeof(deleted) - 1);
 
-	response = (NbhSyncResponse){ 0 };
+	response = (NbhSyncResponse){0};
 	none = nbh_mgmt_encode_sync_response(&response);
 	g_assert_cmpuint(g_bytes_get_size(none), ==, 0);
 }
@@ -713,10 +800,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/mgmt/signal-addresses", test_signal_addresses);
 	g_test_add_func("/wire/mgmt/server-lists", test_server_lists);
 	g_test_add_func("/wire/mgmt/memory-is-bounded", test_memory_is_bounded);
+	g_test_add_func("/wire/mgmt/densest-map", test_densest_map);
 	g_test_add_func("/wire/mgmt/requests", test_requests);
 	g_test_add_func("/wire/mgmt/request-limits", test_request_limits);
 	g_test_add_func("/wire/mgmt/sync-without-text", test_sync_without_text);
 	g_test_add_func("/wire/mgmt/hub-to-client", test_hub_to_client);
+	g_test_add_func("/wire/mgmt/hub-to-official", test_hub_to_official);
 	g_test_add_func("/wire/mgmt/empty-flags", test_empty_flags);
 	g_test_add_func("/wire/mgmt/envelope", test_envelope);
 	return g_test_run();

@@ -18,7 +18,8 @@ static struct nbh_key own_private(void)
 	struct nbh_key key;
 
 	memcpy(key.bytes, "\x00\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10", 16);
-	memcpy(key.bytes + 16, "\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x60", 16);
+	memcpy(key.bytes + 16, "\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x60",
+	       16);
 	return key;
 }
 
@@ -27,7 +28,8 @@ static struct nbh_key far_private(void)
 	struct nbh_key key;
 
 	memcpy(key.bytes, "\xf8\xfe\xfd\xfc\xfb\xfa\xf9\xf8\xf7\xf6\xf5\xf4\xf3\xf2\xf1\xf0", 16);
-	memcpy(key.bytes + 16, "\xef\xee\xed\xec\xeb\xea\xe9\xe8\xe7\xe6\xe5\xe4\xe3\xe2\xe1\x60", 16);
+	memcpy(key.bytes + 16, "\xef\xee\xed\xec\xeb\xea\xe9\xe8\xe7\xe6\xe5\xe4\xe3\xe2\xe1\x60",
+	       16);
 	return key;
 }
 
@@ -42,13 +44,14 @@ static struct nbh_key key_of(const char *text)
 /* netbird-wire.md 8.2. */
 static void test_box_vector(void)
 {
-	static const guint8 plain[] = { 0x08, 0x06 };
-	static const guint8 tail[] = { 0xd1, 0x88, 0xe4, 0xb0, 0x25, 0x39, 0x48, 0x62, 0x97,
-		                       0x29, 0xab, 0x72, 0x70, 0xfe, 0x58, 0x0f, 0xb8, 0xf3 };
-	static const guint8 empty_tail[] = { 0x32, 0x02, 0xd5, 0x97, 0x92, 0xf4, 0xc2, 0x2d,
-		                             0xe0, 0x42, 0x8c, 0x48, 0x16, 0xd4, 0xf5, 0x12 };
+	static const guint8 plain[] = {0x08, 0x06};
+	static const guint8 tail[] = {0xd1, 0x88, 0xe4, 0xb0, 0x25, 0x39, 0x48, 0x62, 0x97,
+				      0x29, 0xab, 0x72, 0x70, 0xfe, 0x58, 0x0f, 0xb8, 0xf3};
+	static const guint8 empty_tail[] = {0x32, 0x02, 0xd5, 0x97, 0x92, 0xf4, 0xc2, 0x2d,
+					    0xe0, 0x42, 0x8c, 0x48, 0x16, 0xd4, 0xf5, 0x12};
 	struct nbh_key a = own_private(), b = far_private();
-	struct nbh_key a_public = key_of(own_public_text), b_public = key_of(far_public_text), derived;
+	struct nbh_key a_public = key_of(own_public_text), b_public = key_of(far_public_text),
+		       derived;
 	g_autoptr(GBytes) sealed = NULL, opened = NULL, empty = NULL, opened_empty = NULL;
 	guint8 nonce[24];
 	const guint8 *data;
@@ -68,7 +71,8 @@ static void test_box_vector(void)
 	g_assert_cmpmem(data + 24, len - 24, tail, sizeof(tail));
 	opened = nbh_box_open(&b, &a_public, data, len);
 	g_assert_nonnull(opened);
-	g_assert_cmpmem(g_bytes_get_data(opened, NULL), g_bytes_get_size(opened), plain, sizeof(plain));
+	g_assert_cmpmem(g_bytes_get_data(opened, NULL), g_bytes_get_size(opened), plain,
+			sizeof(plain));
 
 	empty = nbh_box_seal(&a, &b_public, NULL, 0, nonce);
 	data = g_bytes_get_data(empty, &len);
@@ -83,7 +87,7 @@ static void test_box_refuses(void)
 {
 	struct nbh_key a = own_private(), b = far_private();
 	struct nbh_key a_public = key_of(own_public_text), b_public = key_of(far_public_text);
-	struct nbh_key low_order = { { 0 } };
+	struct nbh_key low_order = {{0}};
 	g_autoptr(GBytes) sealed = nbh_box_seal(&a, &b_public, (const guint8 *)"hello", 5, NULL);
 	g_autoptr(GBytes) again = nbh_box_seal(&a, &b_public, (const guint8 *)"hello", 5, NULL);
 	guint8 copy[NBH_BOX_OVERHEAD + 5];
@@ -107,12 +111,12 @@ static NbhSignalMessage offer(void)
 	NbhSignalMessage message = {
 		.type = NBH_SIGNAL_OFFER,
 		.has_ice = TRUE,
-		.creds = { "abcd", "0123456789abcdefghij+/" },
-		.session = { TRUE, { 1, 2, 3, 4, 5 } },
+		.creds = {"abcd", "0123456789abcdefghij+/"},
+		.session = {TRUE, {1, 2, 3, 4, 5}},
 		.wg_listen_port = 51820,
 		.version = "0.77.1+nbh",
 		.relay_address = "rel://relay.example:80",
-		.relay_ip = { AF_INET, { 192, 0, 2, 1 } },
+		.relay_ip = {AF_INET, {192, 0, 2, 1}},
 	};
 
 	return message;
@@ -121,17 +125,26 @@ static NbhSignalMessage offer(void)
 static void test_body_bytes(void)
 {
 	/* What an official client writes for the same content: field order, no type, 3a 00. */
-	static const guint8 expected[] = "\x12\x1b" "abcd:0123456789abcdefghij+/" "\x18\xec\x94\x03"
-		"\x22\x0a" "0.77.1+nbh" "\x3a\x00" "\x42\x16" "rel://relay.example:80"
-		"\x52\x05\x01\x02\x03\x04\x05" "\x5a\x04\xc0\x00\x02\x01";
-	static const guint8 idle[] = { 0x08, 0x05 };
+	static const guint8 expected[] = "\x12\x1b"
+					 "abcd:0123456789abcdefghij+/"
+					 "\x18\xec\x94\x03"
+					 "\x22\x0a"
+					 "0.77.1+nbh"
+					 "\x3a\x00"
+					 "\x42\x16"
+					 "rel://relay.example:80"
+					 "\x52\x05\x01\x02\x03\x04\x05"
+					 "\x5a\x04\xc0\x00\x02\x01";
+	static const guint8 idle[] = {0x08, 0x05};
 	NbhSignalMessage message = offer();
-	NbhSignalMessage other = { .type = NBH_SIGNAL_GO_IDLE };
+	NbhSignalMessage other = {.type = NBH_SIGNAL_GO_IDLE};
 	g_autoptr(GBytes) body = nbh_signal_body_encode(&message);
 	g_autoptr(GBytes) idle_body = nbh_signal_body_encode(&other);
 
-	g_assert_cmpmem(g_bytes_get_data(body, NULL), g_bytes_get_size(body), expected, sizeof(expected) - 1);
-	g_assert_cmpmem(g_bytes_get_data(idle_body, NULL), g_bytes_get_size(idle_body), idle, sizeof(idle));
+	g_assert_cmpmem(g_bytes_get_data(body, NULL), g_bytes_get_size(body), expected,
+			sizeof(expected) - 1);
+	g_assert_cmpmem(g_bytes_get_data(idle_body, NULL), g_bytes_get_size(idle_body), idle,
+			sizeof(idle));
 }
 
 static void assert_messages_equal(const NbhSignalMessage *a, const NbhSignalMessage *b)
@@ -153,18 +166,24 @@ static void test_round_trip(void)
 {
 	struct nbh_key a = own_private(), b = far_private(), from, to, far;
 	struct nbh_key a_public = key_of(own_public_text), b_public = key_of(far_public_text);
-	NbhSignalMessage messages[] = { offer(), offer(), { .type = NBH_SIGNAL_CANDIDATE, .candidate = "1 1 udp" },
-		                        { .type = NBH_SIGNAL_GO_IDLE }, { .type = NBH_SIGNAL_HEARTBEAT },
-		                        { .type = NBH_SIGNAL_MODE }, { .type = NBH_SIGNAL_ANSWER }, { .type = 99 } };
+	NbhSignalMessage messages[] = {offer(),
+				       offer(),
+				       {.type = NBH_SIGNAL_CANDIDATE, .candidate = "1 1 udp"},
+				       {.type = NBH_SIGNAL_GO_IDLE},
+				       {.type = NBH_SIGNAL_HEARTBEAT},
+				       {.type = NBH_SIGNAL_MODE},
+				       {.type = NBH_SIGNAL_ANSWER},
+				       {.type = 99}};
 	gsize i;
 
 	messages[1].type = NBH_SIGNAL_ANSWER;
 	messages[1].session.present = FALSE;
 	memset(messages[1].session.bytes, 0, NBH_SESSION_ID_LEN);
-	messages[1].relay_ip = (struct nbh_addr){ AF_INET6, { 0x20, 0x01, 0x0d, 0xb8, [15] = 7 } };
+	messages[1].relay_ip = (struct nbh_addr){AF_INET6, {0x20, 0x01, 0x0d, 0xb8, [15] = 7}};
 
 	for (i = 0; i < G_N_ELEMENTS(messages); i++) {
-		g_autoptr(GBytes) envelope = nbh_signal_seal(&a, &a_public, &b_public, &messages[i]);
+		g_autoptr(GBytes) envelope =
+			nbh_signal_seal(&a, &a_public, &b_public, &messages[i]);
 		const guint8 *data = g_bytes_get_data(envelope, NULL);
 		gsize len = g_bytes_get_size(envelope);
 		g_autoptr(GError) error = NULL;
@@ -185,7 +204,8 @@ static gboolean decode(Nbs__Body *body, NbhSignalMessage *ret_message, GError **
 {
 	g_autoptr(GBytes) plain = nbh_pb_pack(&body->base);
 
-	return nbh_signal_body_decode(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain), ret_message, error);
+	return nbh_signal_body_decode(g_bytes_get_data(plain, NULL), g_bytes_get_size(plain),
+				      ret_message, error);
 }
 
 static char *repeated(char c, gsize n)
@@ -199,18 +219,22 @@ static char *repeated(char c, gsize n)
 
 static void test_payloads(void)
 {
-	g_autofree char *ufrag_max = repeated('u', NBH_ICE_UFRAG_MAX), *ufrag_above = repeated('u', NBH_ICE_UFRAG_MAX + 1);
-	g_autofree char *pwd_max = repeated('p', NBH_ICE_PWD_MAX), *pwd_above = repeated('p', NBH_ICE_PWD_MAX + 1);
+	g_autofree char *ufrag_max = repeated('u', NBH_ICE_UFRAG_MAX),
+			*ufrag_above = repeated('u', NBH_ICE_UFRAG_MAX + 1);
+	g_autofree char *pwd_max = repeated('p', NBH_ICE_PWD_MAX),
+			*pwd_above = repeated('p', NBH_ICE_PWD_MAX + 1);
 	g_autofree char *largest = g_strconcat(ufrag_max, ":", pwd_max, NULL);
-	g_autofree char *long_ufrag = g_strconcat(ufrag_above, ":p", NULL), *long_pwd = g_strconcat("u:", pwd_above, NULL);
+	g_autofree char *long_ufrag = g_strconcat(ufrag_above, ":p", NULL),
+			*long_pwd = g_strconcat("u:", pwd_above, NULL);
 	const struct {
 		const char *payload;
 		gboolean ok, has_ice;
 	} cases[] = {
-		{ "u:p", TRUE, TRUE },    { ":", TRUE, FALSE },        { NULL, FALSE, FALSE },     { "", FALSE, FALSE },
-		{ "u", FALSE, FALSE },    { "u:p:", FALSE, FALSE },    { "::", FALSE, FALSE },     { "u:", FALSE, FALSE },
-		{ ":p", FALSE, FALSE },   { "u p:x", FALSE, FALSE },   { "u:p\n", FALSE, FALSE },  { largest, TRUE, TRUE },
-		{ long_ufrag, FALSE, FALSE }, { long_pwd, FALSE, FALSE },
+		{"u:p", TRUE, TRUE},	    {":", TRUE, FALSE},	      {NULL, FALSE, FALSE},
+		{"", FALSE, FALSE},	    {"u", FALSE, FALSE},      {"u:p:", FALSE, FALSE},
+		{"::", FALSE, FALSE},	    {"u:", FALSE, FALSE},     {":p", FALSE, FALSE},
+		{"u p:x", FALSE, FALSE},    {"u:p\n", FALSE, FALSE},  {largest, TRUE, TRUE},
+		{long_ufrag, FALSE, FALSE}, {long_pwd, FALSE, FALSE},
 	};
 	gsize i;
 
@@ -233,8 +257,8 @@ static void test_payloads(void)
 
 static void test_offer_extras(void)
 {
-	static guint8 id[6] = { 9, 8, 7, 6, 5, 4 };
-	static guint8 mapped[16] = { [10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 9 };
+	static guint8 id[6] = {9, 8, 7, 6, 5, 4};
+	static guint8 mapped[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 9};
 	g_autofree char *address_max = repeated('r', 255), *address_above = repeated('r', 256);
 	g_autofree char *version = repeated('v', 100);
 	Nbs__Body body = NBS__BODY__INIT;
@@ -308,7 +332,8 @@ static void test_body_limit(void)
 		large[4] = (guint8)(rest | 0x80);
 		large[5] = (guint8)(rest >> 7 | 0x80);
 		large[6] = (guint8)(rest >> 14);
-		g_assert_cmpint(nbh_signal_body_decode(large, len, &message, &error), ==, len <= NBH_SIGNAL_BODY_MAX_BYTES);
+		g_assert_cmpint(nbh_signal_body_decode(large, len, &message, &error), ==,
+				len <= NBH_SIGNAL_BODY_MAX_BYTES);
 
 		if (len > NBH_SIGNAL_BODY_MAX_BYTES)
 			g_assert_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT);
@@ -323,7 +348,8 @@ static void test_envelope_refuses(void)
 	struct nbh_key a_public = key_of(own_public_text), b_public = key_of(far_public_text);
 	NbhSignalMessage message = offer(), got;
 	g_autoptr(GBytes) envelope = nbh_signal_seal(&a, &a_public, &b_public, &message);
-	g_autofree guint8 *copy = g_memdup2(g_bytes_get_data(envelope, NULL), g_bytes_get_size(envelope));
+	g_autofree guint8 *copy =
+		g_memdup2(g_bytes_get_data(envelope, NULL), g_bytes_get_size(envelope));
 	gsize len = g_bytes_get_size(envelope);
 	g_autoptr(GError) error = NULL;
 	struct nbh_key far, to;

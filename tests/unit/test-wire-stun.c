@@ -8,26 +8,35 @@
 
 /* RFC 5769 2.1 to 2.3; the password is theirs. */
 static const char password[] = "VOkJxbRl1RmTxUk/WvJxBt";
-static const guint8 txid[] = { 0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae };
+static const guint8 txid[] = {0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34,
+			      0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae};
 
 static const guint8 request[] =
 	"\x00\x01\x00\x58\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae"
-	"\x80\x22\x00\x10STUN test client" "\x00\x24\x00\x04\x6e\x00\x01\xff"
-	"\x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\x3b\x36" "\x00\x06\x00\x09" "evtj:h6vY   "
-	"\x00\x08\x00\x14\x9a\xea\xa7\x0c\xbf\xd8\xcb\x56\x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5\x71\xa2"
+	"\x80\x22\x00\x10STUN test client"
+	"\x00\x24\x00\x04\x6e\x00\x01\xff"
+	"\x80\x29\x00\x08\x93\x2f\xf9\xb1\x51\x26\x3b\x36"
+	"\x00\x06\x00\x09"
+	"evtj:h6vY   "
+	"\x00\x08\x00\x14\x9a\xea\xa7\x0c\xbf\xd8\xcb\x56\x78\x1e\xf2\xb5\xb2\xd3\xf2\x49\xc1\xb5"
+	"\x71\xa2"
 	"\x80\x28\x00\x04\xe5\x7a\x3b\xcf";
 
 static const guint8 answer_v4[] =
 	"\x01\x01\x00\x3c\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae"
-	"\x80\x22\x00\x0btest vector " "\x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43"
-	"\x00\x08\x00\x14\x2b\x91\xf5\x99\xfd\x9e\x90\xc3\x8c\x74\x89\xf9\x2a\xf9\xba\x53\xf0\x6b\xe7\xd7"
+	"\x80\x22\x00\x0btest vector "
+	"\x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43"
+	"\x00\x08\x00\x14\x2b\x91\xf5\x99\xfd\x9e\x90\xc3\x8c\x74\x89\xf9\x2a\xf9\xba\x53\xf0\x6b"
+	"\xe7\xd7"
 	"\x80\x28\x00\x04\xc0\x7d\x4c\x96";
 
 static const guint8 answer_v6[] =
 	"\x01\x01\x00\x48\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae"
-	"\x80\x22\x00\x0btest vector " "\x00\x20\x00\x14\x00\x02\xa1\x47"
+	"\x80\x22\x00\x0btest vector "
+	"\x00\x20\x00\x14\x00\x02\xa1\x47"
 	"\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9"
-	"\x00\x08\x00\x14\xa3\x82\x95\x4e\x4b\xe6\x7b\xf1\x17\x84\xc9\x7c\x82\x92\xc2\x75\xbf\xe3\xed\x41"
+	"\x00\x08\x00\x14\xa3\x82\x95\x4e\x4b\xe6\x7b\xf1\x17\x84\xc9\x7c\x82\x92\xc2\x75\xbf\xe3"
+	"\xed\x41"
 	"\x80\x28\x00\x04\xc8\xfb\x0b\x4c";
 
 #define LEN(a) (sizeof(a) - 1)
@@ -70,13 +79,15 @@ static void test_rfc_answers(void)
 	g_assert_true(nbh_stun_check_integrity(answer_v6, LEN(answer_v6), password));
 	g_assert_true(nbh_stun_check_fingerprint(answer_v6, LEN(answer_v6)));
 	g_assert_true(nbh_stun_mapped_address(answer_v6, LEN(answer_v6), &mapped));
-	g_assert_cmpint(nbh_endpoint_parse("[2001:db8:1234:5678:11:2233:4455:6677]:32853", &expected), ==, 0);
+	g_assert_cmpint(
+		nbh_endpoint_parse("[2001:db8:1234:5678:11:2233:4455:6677]:32853", &expected), ==,
+		0);
 	g_assert_true(nbh_endpoint_equal(&mapped, &expected));
 }
 
 static void test_own_messages(void)
 {
-	const char *const texts[] = { "198.51.100.7:1", "[2001:db8::1]:65535" };
+	const char *const texts[] = {"198.51.100.7:1", "[2001:db8::1]:65535"};
 	guint8 p[128];
 	gsize i, room, n;
 
@@ -91,17 +102,24 @@ static void test_own_messages(void)
 		g_assert_cmpint(nbh_endpoint_parse(texts[i], &mapped), ==, 0);
 		n = nbh_stun_make_answer(p, sizeof(p), txid, &mapped);
 		g_assert_true(nbh_stun_check_fingerprint(p, n));
-		g_assert_true(nbh_stun_mapped_address(p, n, &got) && nbh_endpoint_equal(&got, &mapped));
+		g_assert_true(nbh_stun_mapped_address(p, n, &got) &&
+			      nbh_endpoint_equal(&got, &mapped));
 		g_assert_false(nbh_stun_check_integrity(p, n, password));
 
 		n = nbh_stun_make_ice_answer(p, sizeof(p), txid, &mapped, password);
 		g_assert_cmpint(nbh_stun_class(p), ==, NBH_STUN_SUCCESS);
 		g_assert_true(nbh_stun_check_fingerprint(p, n));
 		g_assert_true(nbh_stun_check_integrity(p, n, password));
-		g_assert_true(nbh_stun_mapped_address(p, n, &got) && nbh_endpoint_equal(&got, &mapped));
+		g_assert_true(nbh_stun_mapped_address(p, n, &got) &&
+			      nbh_endpoint_equal(&got, &mapped));
+
+		/* A password that is not set yet is no password. */
+		g_assert_cmpuint(nbh_stun_make_ice_answer(p, sizeof(p), txid, &mapped, ""), ==, n);
+		g_assert_false(nbh_stun_check_integrity(p, n, ""));
 
 		for (room = 0; room < n; room++)
-			g_assert_cmpuint(nbh_stun_make_ice_answer(p, room, txid, &mapped, password), ==, 0);
+			g_assert_cmpuint(nbh_stun_make_ice_answer(p, room, txid, &mapped, password),
+					 ==, 0);
 
 		g_assert_cmpuint(nbh_stun_make_ice_answer(p, n, txid, &mapped, password), ==, n);
 	}
@@ -190,9 +208,12 @@ static void test_trim(void)
 
 static void test_pair_id(void)
 {
-	static const char ab[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-	static const char ba[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-	static const char early[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:abbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+	static const char ab[] =
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+	static const char ba[] =
+		"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	static const char early[] =
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:abbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 	guint8 p[512], pair_id[NBH_STUN_PAIR_ID_LEN];
 	gboolean cut;
 	gsize n;
@@ -203,7 +224,8 @@ static void test_pair_id(void)
 	g_assert_true(nbh_stun_pair_id(p, n, pair_id));
 	g_assert_cmpmem(pair_id, 65, ab, 65);
 
-	n = append(p, LEN(request), 0x8100, ab, 64); /* one too short, one too long, colon elsewhere */
+	n = append(p, LEN(request), 0x8100, ab,
+		   64); /* one too short, one too long, colon elsewhere */
 	g_assert_false(nbh_stun_pair_id(p, n, pair_id));
 	n = append(p, LEN(request), 0x8100, ab, 66);
 	g_assert_false(nbh_stun_pair_id(p, n, pair_id));
@@ -220,25 +242,30 @@ static void test_pair_id(void)
 	g_assert_true(nbh_stun_check_fingerprint(p, LEN(answer_v4)));
 
 	/* Not behind what is no message, or behind bytes that are not part of it. */
-	g_assert_cmpuint(nbh_stun_echo_pair_id(p, LEN(answer_v4) - 1, (const guint8 *)ab), ==, LEN(answer_v4) - 1);
-	g_assert_cmpuint(nbh_stun_echo_pair_id(p, LEN(answer_v4) + 1, (const guint8 *)ab), ==, LEN(answer_v4) + 1);
+	g_assert_cmpuint(nbh_stun_echo_pair_id(p, LEN(answer_v4) - 1, (const guint8 *)ab), ==,
+			 LEN(answer_v4) - 1);
+	g_assert_cmpuint(nbh_stun_echo_pair_id(p, LEN(answer_v4) + 1, (const guint8 *)ab), ==,
+			 LEN(answer_v4) + 1);
 }
 
 static void test_largest(void)
 {
-	static const char ab[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+	static const char ab[] =
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 	g_autofree guint8 *p = g_malloc0(20 + 0xfffc + NBH_STUN_PAIR_ID_ROOM);
 	gsize len;
 
 	/* The length field ends at 0xfffc: the echo fits exactly once. */
-	for (len = 0xfffc - NBH_STUN_PAIR_ID_ROOM - 4; len <= 0xfffc - NBH_STUN_PAIR_ID_ROOM + 4; len += 4) {
+	for (len = 0xfffc - NBH_STUN_PAIR_ID_ROOM - 4; len <= 0xfffc - NBH_STUN_PAIR_ID_ROOM + 4;
+	     len += 4) {
 		gsize n = 20 + len;
 		gboolean fits = len + NBH_STUN_PAIR_ID_ROOM <= 0xfffc;
 
 		nbh_stun_make_request(p, txid);
 		p[2] = (guint8)(len >> 8);
 		p[3] = (guint8)len;
-		g_assert_cmpuint(nbh_stun_echo_pair_id(p, n, (const guint8 *)ab), ==, fits ? n + NBH_STUN_PAIR_ID_ROOM : n);
+		g_assert_cmpuint(nbh_stun_echo_pair_id(p, n, (const guint8 *)ab), ==,
+				 fits ? n + NBH_STUN_PAIR_ID_ROOM : n);
 	}
 }
 
@@ -273,13 +300,13 @@ static void test_mapped_address(void)
 		gsize len;
 		const char *expected; /* NULL: refused */
 	} cases[] = {
-		{ 0x0001, "\0\1\x04\xd2\xc0\0\2\1", 8, "192.0.2.1:1234" },
-		{ 0x0001, "\0\1\0\0\xc0\0\2\1", 8, NULL },     /* port 0 */
-		{ 0x0001, "\0\1\x04\xd2\0\0\0\0", 8, NULL },   /* unspecified */
-		{ 0x0001, "\0\2\x04\xd2\xc0\0\2\1", 8, NULL }, /* family against length */
-		{ 0x0001, "\0\3\x04\xd2\xc0\0\2\1", 8, NULL },
-		{ 0x0001, "\0\1\x04\xd2\xc0\0\2\1", 7, NULL },
-		{ 0x0001, "", 0, NULL },
+		{0x0001, "\0\1\x04\xd2\xc0\0\2\1", 8, "192.0.2.1:1234"},
+		{0x0001, "\0\1\0\0\xc0\0\2\1", 8, NULL},     /* port 0 */
+		{0x0001, "\0\1\x04\xd2\0\0\0\0", 8, NULL},   /* unspecified */
+		{0x0001, "\0\2\x04\xd2\xc0\0\2\1", 8, NULL}, /* family against length */
+		{0x0001, "\0\3\x04\xd2\xc0\0\2\1", 8, NULL},
+		{0x0001, "\0\1\x04\xd2\xc0\0\2\1", 7, NULL},
+		{0x0001, "", 0, NULL},
 	};
 	gsize i;
 
@@ -287,10 +314,12 @@ static void test_mapped_address(void)
 		char text[NBH_ENDPOINT_TEXT_MAX];
 		struct nbh_endpoint mapped;
 		guint8 p[64];
-		gsize n = append(p, nbh_stun_make_request(p, txid), cases[i].type, cases[i].value, cases[i].len);
+		gsize n = append(p, nbh_stun_make_request(p, txid), cases[i].type, cases[i].value,
+				 cases[i].len);
 		gboolean ok = nbh_stun_mapped_address(p, n, &mapped);
 
-		g_assert_cmpstr(ok ? nbh_endpoint_format(&mapped, text) : NULL, ==, cases[i].expected);
+		g_assert_cmpstr(ok ? nbh_endpoint_format(&mapped, text) : NULL, ==,
+				cases[i].expected);
 	}
 }
 
@@ -301,36 +330,36 @@ static void test_uris(void)
 		guint16 port;
 		gboolean turn, tls;
 	} cases[] = {
-		{ "stun:stun.example.com", "stun.example.com", 3478, FALSE, FALSE },
-		{ "stun:stun.example.com:1", "stun.example.com", 1, FALSE, FALSE },
-		{ "STUN:192.0.2.1:65535", "192.0.2.1", 65535, FALSE, FALSE },
-		{ "stuns:a", "a", 5349, FALSE, TRUE },
-		{ "stun:[2001:db8::1]", "2001:db8::1", 3478, FALSE, FALSE },
-		{ "stun:[2001:db8::1]:5000", "2001:db8::1", 5000, FALSE, FALSE },
-		{ "turn:a:1?transport=udp", "a", 1, TRUE, FALSE },
-		{ "turns:a?transport=tcp", "a", 5349, TRUE, TRUE },
-		{ "turn:a?transport=sctp", NULL, 0, FALSE, FALSE },
-		{ "turn:a?", NULL, 0, FALSE, FALSE },
-		{ "turn:a?transport=udp&x=1", NULL, 0, FALSE, FALSE },
-		{ "stun:a?transport=udp", NULL, 0, FALSE, FALSE },
-		{ "stun://a", NULL, 0, FALSE, FALSE },
-		{ "stun:", NULL, 0, FALSE, FALSE },
-		{ "stun::1", NULL, 0, FALSE, FALSE },
-		{ "stun:a:", NULL, 0, FALSE, FALSE },
-		{ "stun:a:0", NULL, 0, FALSE, FALSE },
-		{ "stun:a:65536", NULL, 0, FALSE, FALSE },
-		{ "stun:a:1x", NULL, 0, FALSE, FALSE },
-		{ "stun:a:000001", NULL, 0, FALSE, FALSE },
-		{ "stun:2001:db8::1", NULL, 0, FALSE, FALSE },
-		{ "stun:[2001:db8::1", NULL, 0, FALSE, FALSE },
-		{ "stun:[2001:db8::1]5", NULL, 0, FALSE, FALSE },
-		{ "stun:[192.0.2.1]", NULL, 0, FALSE, FALSE },
-		{ "stun:[]", NULL, 0, FALSE, FALSE },
-		{ "stun:a b", NULL, 0, FALSE, FALSE },
-		{ "stun:a@b", NULL, 0, FALSE, FALSE },
-		{ "stun:a\n", NULL, 0, FALSE, FALSE },
-		{ "http:a", NULL, 0, FALSE, FALSE },
-		{ "", NULL, 0, FALSE, FALSE },
+		{"stun:stun.example.com", "stun.example.com", 3478, FALSE, FALSE},
+		{"stun:stun.example.com:1", "stun.example.com", 1, FALSE, FALSE},
+		{"STUN:192.0.2.1:65535", "192.0.2.1", 65535, FALSE, FALSE},
+		{"stuns:a", "a", 5349, FALSE, TRUE},
+		{"stun:[2001:db8::1]", "2001:db8::1", 3478, FALSE, FALSE},
+		{"stun:[2001:db8::1]:5000", "2001:db8::1", 5000, FALSE, FALSE},
+		{"turn:a:1?transport=udp", "a", 1, TRUE, FALSE},
+		{"turns:a?transport=tcp", "a", 5349, TRUE, TRUE},
+		{"turn:a?transport=sctp", NULL, 0, FALSE, FALSE},
+		{"turn:a?", NULL, 0, FALSE, FALSE},
+		{"turn:a?transport=udp&x=1", NULL, 0, FALSE, FALSE},
+		{"stun:a?transport=udp", NULL, 0, FALSE, FALSE},
+		{"stun://a", NULL, 0, FALSE, FALSE},
+		{"stun:", NULL, 0, FALSE, FALSE},
+		{"stun::1", NULL, 0, FALSE, FALSE},
+		{"stun:a:", NULL, 0, FALSE, FALSE},
+		{"stun:a:0", NULL, 0, FALSE, FALSE},
+		{"stun:a:65536", NULL, 0, FALSE, FALSE},
+		{"stun:a:1x", NULL, 0, FALSE, FALSE},
+		{"stun:a:000001", NULL, 0, FALSE, FALSE},
+		{"stun:2001:db8::1", NULL, 0, FALSE, FALSE},
+		{"stun:[2001:db8::1", NULL, 0, FALSE, FALSE},
+		{"stun:[2001:db8::1]5", NULL, 0, FALSE, FALSE},
+		{"stun:[192.0.2.1]", NULL, 0, FALSE, FALSE},
+		{"stun:[]", NULL, 0, FALSE, FALSE},
+		{"stun:a b", NULL, 0, FALSE, FALSE},
+		{"stun:a@b", NULL, 0, FALSE, FALSE},
+		{"stun:a\n", NULL, 0, FALSE, FALSE},
+		{"http:a", NULL, 0, FALSE, FALSE},
+		{"", NULL, 0, FALSE, FALSE},
 	};
 	char host[32] = "untouched";
 	gsize i;
@@ -338,7 +367,8 @@ static void test_uris(void)
 	for (i = 0; i < G_N_ELEMENTS(cases); i++) {
 		guint16 port = 0;
 		gboolean turn = FALSE, tls = FALSE;
-		gboolean ok = nbh_stun_uri_parse(cases[i].uri, host, sizeof(host), &port, &turn, &tls);
+		gboolean ok =
+			nbh_stun_uri_parse(cases[i].uri, host, sizeof(host), &port, &turn, &tls);
 
 		g_test_message("%s", cases[i].uri);
 		g_assert_cmpstr(ok ? host : NULL, ==, cases[i].host);
@@ -348,8 +378,10 @@ static void test_uris(void)
 	}
 
 	/* The room for the host counts its closing NUL. */
-	g_assert_true(nbh_stun_uri_parse("stun:abc", host, 4, &(guint16){ 0 }, &(gboolean){ 0 }, &(gboolean){ 0 }));
-	g_assert_false(nbh_stun_uri_parse("stun:abcd", host, 4, &(guint16){ 0 }, &(gboolean){ 0 }, &(gboolean){ 0 }));
+	g_assert_true(nbh_stun_uri_parse("stun:abc", host, 4, &(guint16){0}, &(gboolean){0},
+					 &(gboolean){0}));
+	g_assert_false(nbh_stun_uri_parse("stun:abcd", host, 4, &(guint16){0}, &(gboolean){0},
+					  &(gboolean){0}));
 }
 
 int main(int argc, char **argv)

@@ -1,9 +1,9 @@
 #include "config.h"
 
 /*
- * test-vectors DIR: checks every case of a directory of recorded messages (tests/data/vectors/README.md)
- * against our decoders and encoders, and prints TAP. Without DIR: the ones that come with the
- * source. What it does not know is a failure.
+ * test-vectors DIR: checks every case of a directory of recorded messages
+ * (tests/data/vectors/README.md) against our decoders and encoders, and prints TAP. Without DIR:
+ * the ones that come with the source. What it does not know is a failure.
  */
 
 #include "tests/vectors/vec.h"
@@ -37,15 +37,19 @@ void vec_ok(gboolean ok, const char *fmt, ...)
 
 void vec_unknown(const char *what, const char *value)
 {
-	vec_ok(FALSE, "unknown %s \"%s\": this program must learn it", what, value ? value : "(none)");
+	vec_ok(FALSE, "unknown %s \"%s\": this program must learn it", what,
+	       value ? value : "(none)");
 }
 
 static const struct {
 	const char *name;
 	void (*check)(json_object *file);
 } parts[] = {
-	{ "management.json", vec_management }, { "signal.json", vec_signal },       { "stun.json", vec_stun },
-	{ "relay.json", vec_relay },           { "transport.json", vec_transport },
+	{"management.json", vec_management},
+	{"signal.json", vec_signal},
+	{"stun.json", vec_stun},
+	{"relay.json", vec_relay},
+	{"transport.json", vec_transport},
 };
 
 static void check_file(const char *dir, const char *name)
@@ -85,8 +89,9 @@ static gint compare_names(gconstpointer a, gconstpointer b)
 int main(int argc, char **argv)
 {
 	const char *top = g_getenv("abs_top_srcdir");
-	g_autofree char *dir = argc > 1 ? g_strdup(argv[1])
-	                                : g_build_filename(top ? top : ".", "tests", "data", "vectors", NULL);
+	g_autofree char *dir =
+		argc > 1 ? g_strdup(argv[1])
+			 : g_build_filename(top ? top : ".", "tests", "data", "vectors", NULL);
 	g_autoptr(GError) error = NULL;
 	GDir *listing = g_dir_open(dir, 0, &error);
 	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);

@@ -1,6 +1,7 @@
 #include "config.h"
 
-/* management.json: LoginResponse and SyncResponse against the client's decoder and the hub's encoder. */
+/* management.json: LoginResponse and SyncResponse against the client's decoder and the hub's
+ * encoder. */
 
 #include "tests/vectors/vec-management.h"
 
@@ -41,9 +42,10 @@ static void check_servers(const Nbm__NetbirdConfig *in, const NbhServerConfig *o
 	}
 
 	vec_ok(out && out->stuns->len == in->n_stuns && out->turns->len == in->n_turns &&
-	       out->relays->len == (in->relay ? in->relay->n_urls : 0) && out->has_signal == (in->signal != NULL) &&
-	       (!in->signal || (g_str_has_prefix(in->signal->uri, out->signal_host) &&
-	                        out->signal_tls == ((int)in->signal->protocol == 3))),
+		       out->relays->len == (in->relay ? in->relay->n_urls : 0) &&
+		       out->has_signal == (in->signal != NULL) &&
+		       (!in->signal || (g_str_has_prefix(in->signal->uri, out->signal_host) &&
+					out->signal_tls == ((int)in->signal->protocol == 3))),
 	       "client reads the servers");
 }
 
@@ -56,10 +58,13 @@ static void check_peer_config(const Nbm__PeerConfig *in, const NbhMgmtUpdate *up
 		return;
 	}
 
-	vec_ok(update->has_peer_config && g_strcmp0(nbh_prefix_format(&update->peer_config.address, text), in->address) == 0 &&
-	       g_strcmp0(update->peer_config.fqdn, in->fqdn ? in->fqdn : "") == 0 &&
-	       update->peer_config.lazy == (in->lazyconnectionenabled != 0) &&
-	       (update->peer_config.address_v6.addr.family != 0) == (in->address_v6.len > 0),
+	vec_ok(update->has_peer_config &&
+		       g_strcmp0(nbh_prefix_format(&update->peer_config.address, text),
+				 in->address) == 0 &&
+		       g_strcmp0(update->peer_config.fqdn, in->fqdn ? in->fqdn : "") == 0 &&
+		       update->peer_config.lazy == (in->lazyconnectionenabled != 0) &&
+		       (update->peer_config.address_v6.addr.family != 0) ==
+			       (in->address_v6.len > 0),
 	       "client reads its own configuration");
 }
 
@@ -86,7 +91,8 @@ void vec_login_response(Nbm__LoginResponse *message, GBytes *plain)
 		message->n_checks = 0;
 		message->sessionexpiresat = &never;
 		ours = nbh_mgmt_encode_login_response(update.servers, &update.peer_config);
-		vec_ok(vec_packs_to(&message->base, ours), "the hub's encoder makes the same of the fields that it has");
+		vec_ok(vec_packs_to(&message->base, ours),
+		       "the hub's encoder makes the same of the fields that it has");
 	}
 
 	nbh_mgmt_update_clear(&update);
@@ -107,7 +113,8 @@ static gboolean peer_equal(const Nbm__RemotePeerConfig *in, const NbhNetmapPeer 
 		char text[NBH_PREFIX_TEXT_MAX];
 
 		for (j = 0; j < peer->n_allowed_ips; j++) {
-			if (g_str_equal(nbh_prefix_format(&peer->allowed_ips[j], text), in->allowedips[i]))
+			if (g_str_equal(nbh_prefix_format(&peer->allowed_ips[j], text),
+					in->allowedips[i]))
 				break;
 		}
 
@@ -145,10 +152,12 @@ static void check_map(const Nbm__NetworkMap *in, const NbhNetmap *map, const str
 		n++;
 	}
 
-	vec_ok(map && ok && map->n_peers == n && map->skipped->len == 0 && map->serial == in->serial,
+	vec_ok(map && ok && map->n_peers == n && map->skipped->len == 0 &&
+		       map->serial == in->serial,
 	       "client reads the map: %" G_GSIZE_FORMAT " peers", n);
 	vec_ok(map && map->n_routes == in->n_routes && map->n_offline == in->n_offlinepeers &&
-	       map->n_rules == in->n_firewallrules + in->n_routesfirewallrules, "client counts what it does not use");
+		       map->n_rules == in->n_firewallrules + in->n_routesfirewallrules,
+	       "client counts what it does not use");
 }
 
 /* Rules that NbhFirewallRule can say: accept, all protocols. The others are cut off. */
@@ -159,11 +168,12 @@ static GArray *rules_reduce(Nbm__NetworkMap *map)
 
 	for (i = 0; i < map->n_firewallrules; i++) {
 		Nbm__FirewallRule *rule = map->firewallrules[i];
-		NbhFirewallRule ours = { .out = (int)rule->direction == 1 };
+		NbhFirewallRule ours = {.out = (int)rule->direction == 1};
 		char *policy_id;
 
-		if ((int)rule->action != 0 || (int)rule->protocol != 1 || rule->port || rule->portinfo ||
-		    rule->n_sourceprefixes != 1 || !rule->peerip || nbh_addr_parse(rule->peerip, &ours.peer) < 0)
+		if ((int)rule->action != 0 || (int)rule->protocol != 1 || rule->port ||
+		    rule->portinfo || rule->n_sourceprefixes != 1 || !rule->peerip ||
+		    nbh_addr_parse(rule->peerip, &ours.peer) < 0)
 			continue;
 
 		policy_id = g_strndup((const char *)rule->policyid.data, rule->policyid.len);
@@ -194,7 +204,9 @@ static GArray *peers_reduce(Nbm__NetworkMap *map, GPtrArray *lists)
 
 	for (i = 0; i < map->n_remotepeers; i++) {
 		Nbm__RemotePeerConfig *in = map->remotepeers[i];
-		NbhRemotePeer ours = { .key_text = in->wgpubkey, .fqdn = in->fqdn, .agent_version = in->agentversion };
+		NbhRemotePeer ours = {.key_text = in->wgpubkey,
+				      .fqdn = in->fqdn,
+				      .agent_version = in->agentversion};
 		char **list = g_new0(char *, in->n_allowedips + 1);
 
 		for (j = 0; j < in->n_allowedips; j++)
@@ -240,13 +252,15 @@ static GArray *dns_reduce(Nbm__NetworkMap *map, NbhSyncResponse *response, char 
 		Nbm__CustomZone *zone = dns->customzones[0];
 
 		for (i = 0; i < zone->n_records; i++) {
-			NbhZoneRecord record = { zone->records[i]->name, zone->records[i]->rdata, zone->records[i]->type == 28 };
+			NbhZoneRecord record = {zone->records[i]->name, zone->records[i]->rdata,
+						zone->records[i]->type == 28};
 
 			g_array_append_val(records, record);
 		}
 
 		*ret_domain = g_strdup(zone->domain);
-		(*ret_domain)[strlen(*ret_domain) - 1] = '\0'; /* its dot, which the encoder puts back */
+		(*ret_domain)[strlen(*ret_domain) - 1] =
+			'\0'; /* its dot, which the encoder puts back */
 	}
 
 	return records;
@@ -255,7 +269,8 @@ static GArray *dns_reduce(Nbm__NetworkMap *map, NbhSyncResponse *response, char 
 /* The rest that the hub does not send. */
 static void map_reduce(Nbm__NetworkMap *map, gboolean has_peer_config)
 {
-	map->n_routes = map->n_offlinepeers = map->n_routesfirewallrules = map->n_forwardingrules = 0;
+	map->n_routes = map->n_offlinepeers = map->n_routesfirewallrules = map->n_forwardingrules =
+		0;
 	map->sshauth = NULL;
 	map->has_routesfirewallrulesisempty = map->routesfirewallrulesisempty = has_peer_config;
 	peer_config_reduce(map->peerconfig);
@@ -263,8 +278,9 @@ static void map_reduce(Nbm__NetworkMap *map, gboolean has_peer_config)
 
 static GBytes *encode_again(Nbm__SyncResponse *message, const NbhMgmtUpdate *update)
 {
-	NbhSyncResponse response = { .servers = update->servers };
-	Nbm__NetworkMap none = NBM__NETWORK_MAP__INIT, *map = message->networkmap ? message->networkmap : &none;
+	NbhSyncResponse response = {.servers = update->servers};
+	Nbm__NetworkMap none = NBM__NETWORK_MAP__INIT,
+			*map = message->networkmap ? message->networkmap : &none;
 	Nbm__Timestamp never = NBM__TIMESTAMP__INIT;
 	g_autoptr(GPtrArray) lists = g_ptr_array_new_with_free_func(g_free);
 	g_autofree char *domain = NULL;
@@ -300,7 +316,8 @@ static GBytes *encode_again(Nbm__SyncResponse *message, const NbhMgmtUpdate *upd
 	return ours;
 }
 
-void vec_sync_response(json_object *file, json_object *part, Nbm__SyncResponse *message, GBytes *plain)
+void vec_sync_response(json_object *file, json_object *part, Nbm__SyncResponse *message,
+		       GBytes *plain)
 {
 	g_autoptr(GBytes) ours = NULL;
 	g_autoptr(GError) error = NULL;
@@ -309,10 +326,12 @@ void vec_sync_response(json_object *file, json_object *part, Nbm__SyncResponse *
 	gboolean has_to = vec_keys(file, vec_str(part, "to"), &to);
 	gsize len;
 	const guint8 *data = g_bytes_get_data(plain, &len);
-	gboolean ok = nbh_mgmt_decode_sync(data, len, has_to ? &to.public_key : NULL, &update, &error);
+	gboolean ok =
+		nbh_mgmt_decode_sync(data, len, has_to ? &to.public_key : NULL, &update, &error);
 
 	if (message->version != 0 || message->networkmapenvelope) {
-		vec_ok(!ok && g_error_matches(error, NBH_WIRE_ERROR, NBH_WIRE_UNSUPPORTED), "client refuses the components format");
+		vec_ok(!ok && g_error_matches(error, NBH_WIRE_ERROR, NBH_WIRE_UNSUPPORTED),
+		       "client refuses the components format");
 		return;
 	}
 
@@ -326,6 +345,7 @@ void vec_sync_response(json_object *file, json_object *part, Nbm__SyncResponse *
 	check_map(message->networkmap, update.map, has_to ? &to.public_key : NULL);
 
 	ours = encode_again(message, &update);
-	vec_ok(vec_packs_to(&message->base, ours), "the hub's encoder makes the same of the fields that it has");
+	vec_ok(vec_packs_to(&message->base, ours),
+	       "the hub's encoder makes the same of the fields that it has");
 	nbh_mgmt_update_clear(&update);
 }

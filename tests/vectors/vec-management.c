@@ -17,26 +17,36 @@ static const struct {
 	const char *name;
 	const ProtobufCMessageDescriptor *type;
 } types[] = {
-	{ "management.Empty", &nbm__empty__descriptor },
-	{ "management.ServerKeyResponse", &nbm__server_key_response__descriptor },
-	{ "management.LoginRequest", &nbm__login_request__descriptor },
-	{ "management.LoginResponse", &nbm__login_response__descriptor },
-	{ "management.SyncRequest", &nbm__sync_request__descriptor },
-	{ "management.SyncResponse", &nbm__sync_response__descriptor },
-	{ "management.SyncMetaRequest", &nbm__sync_meta_request__descriptor },
-	{ "management.JobRequest", &nbm__job_request__descriptor },
-	{ "management.JobResponse", &nbm__job_response__descriptor },
-	{ "management.DeviceAuthorizationFlowRequest", &nbm__device_authorization_flow_request__descriptor },
-	{ "management.DeviceAuthorizationFlow", &nbm__device_authorization_flow__descriptor },
-	{ "management.PKCEAuthorizationFlowRequest", &nbm__pkceauthorization_flow_request__descriptor },
-	{ "management.PKCEAuthorizationFlow", &nbm__pkceauthorization_flow__descriptor },
-	{ "management.ExtendAuthSessionRequest", &nbm__extend_auth_session_request__descriptor },
-	{ "management.ExtendAuthSessionResponse", &nbm__extend_auth_session_response__descriptor },
+	{"management.Empty", &nbm__empty__descriptor},
+	{"management.ServerKeyResponse", &nbm__server_key_response__descriptor},
+	{"management.LoginRequest", &nbm__login_request__descriptor},
+	{"management.LoginResponse", &nbm__login_response__descriptor},
+	{"management.SyncRequest", &nbm__sync_request__descriptor},
+	{"management.SyncResponse", &nbm__sync_response__descriptor},
+	{"management.SyncMetaRequest", &nbm__sync_meta_request__descriptor},
+	{"management.JobRequest", &nbm__job_request__descriptor},
+	{"management.JobResponse", &nbm__job_response__descriptor},
+	{"management.DeviceAuthorizationFlowRequest",
+	 &nbm__device_authorization_flow_request__descriptor},
+	{"management.DeviceAuthorizationFlow", &nbm__device_authorization_flow__descriptor},
+	{"management.PKCEAuthorizationFlowRequest",
+	 &nbm__pkceauthorization_flow_request__descriptor},
+	{"management.PKCEAuthorizationFlow", &nbm__pkceauthorization_flow__descriptor},
+	{"management.ExtendAuthSessionRequest", &nbm__extend_auth_session_request__descriptor},
+	{"management.ExtendAuthSessionResponse", &nbm__extend_auth_session_response__descriptor},
 };
 
-static const char *const rpcs[] = { "GetServerKey", "isHealthy", "Login", "Sync", "SyncMeta", "Job", "Logout",
-	                            "GetDeviceAuthorizationFlow", "GetPKCEAuthorizationFlow", "ExtendAuthSession",
-	                            "NoSuchMethod" };
+static const char *const rpcs[] = {"GetServerKey",
+				   "isHealthy",
+				   "Login",
+				   "Sync",
+				   "SyncMeta",
+				   "Job",
+				   "Logout",
+				   "GetDeviceAuthorizationFlow",
+				   "GetPKCEAuthorizationFlow",
+				   "ExtendAuthSession",
+				   "NoSuchMethod"};
 
 gboolean vec_packs_to(const ProtobufCMessage *message, GBytes *ours)
 {
@@ -51,7 +61,8 @@ gboolean vec_packs_to(const ProtobufCMessage *message, GBytes *ours)
 
 static void check_envelope(json_object *file, json_object *part, GBytes *plain)
 {
-	g_autoptr(GBytes) envelope = vec_hex(part, "envelope"), opened = NULL, resealed = NULL, reopened = NULL;
+	g_autoptr(GBytes) envelope = vec_hex(part, "envelope"), opened = NULL, resealed = NULL,
+			  reopened = NULL;
 	const char *to_name = vec_str(part, "to");
 	struct nbh_key sender;
 	VecKeys from, to;
@@ -62,7 +73,8 @@ static void check_envelope(json_object *file, json_object *part, GBytes *plain)
 		return;
 
 	data = g_bytes_get_data(envelope, &len);
-	vec_ok(nbh_mgmt_sender(data, len, &sender, NULL) && nbh_key_equal(&sender, &from.public_key),
+	vec_ok(nbh_mgmt_sender(data, len, &sender, NULL) &&
+		       nbh_key_equal(&sender, &from.public_key),
 	       "envelope names its sender");
 
 	if (!plain || !vec_keys(file, to_name, &to) || nbh_key_is_zero(&to.private_key))
@@ -89,19 +101,24 @@ static const char *flags_text(const Nbm__PeerSystemMeta *meta)
 	return meta->flags && meta->flags->disableipv6 ? "flag 16" : "no flag 16";
 }
 
-/* Cuts off what NbhMeta does not have, and fills NbhMeta from the rest. addresses, macs: owned by the caller. */
-static void meta_reduce(Nbm__PeerSystemMeta *meta, Nbm__Flags *flags, Nbm__PeerCapability capabilities[2],
-                        NbhMeta *ret_meta, GPtrArray *addresses, GPtrArray *macs)
+/* Cuts off what NbhMeta does not have, and fills NbhMeta from the rest. addresses, macs: owned by
+ * the caller. */
+static void meta_reduce(Nbm__PeerSystemMeta *meta, Nbm__Flags *flags,
+			Nbm__PeerCapability capabilities[2], NbhMeta *ret_meta,
+			GPtrArray *addresses, GPtrArray *macs)
 {
 	gboolean ipv6 = FALSE;
 	gsize i;
 
 	for (i = 0; i < meta->n_capabilities; i++)
-		ipv6 = ipv6 || meta->capabilities[i] == NBM__PEER_CAPABILITY__PeerCapabilityIPv6Overlay;
+		ipv6 = ipv6 ||
+		       meta->capabilities[i] == NBM__PEER_CAPABILITY__PeerCapabilityIPv6Overlay;
 
 	if (meta->flags) {
-		flags->disableclientroutes = flags->has_disableclientroutes = meta->flags->disableclientroutes;
-		flags->disableserverroutes = flags->has_disableserverroutes = meta->flags->disableserverroutes;
+		flags->disableclientroutes = flags->has_disableclientroutes =
+			meta->flags->disableclientroutes;
+		flags->disableserverroutes = flags->has_disableserverroutes =
+			meta->flags->disableserverroutes;
 		flags->disabledns = flags->has_disabledns = meta->flags->disabledns;
 		flags->disablefirewall = flags->has_disablefirewall = meta->flags->disablefirewall;
 		ipv6 = ipv6 && !meta->flags->disableipv6;
@@ -113,7 +130,8 @@ static void meta_reduce(Nbm__PeerSystemMeta *meta, Nbm__Flags *flags, Nbm__PeerC
 	meta->capabilities = capabilities;
 	meta->n_capabilities = ipv6 ? 2 : 1;
 	meta->flags = flags;
-	meta->uiversion = meta->sysserialnumber = meta->sysproductname = meta->sysmanufacturer = NULL;
+	meta->uiversion = meta->sysserialnumber = meta->sysproductname = meta->sysmanufacturer =
+		NULL;
 	meta->environment = NULL;
 	meta->n_files = 0;
 	meta->has_syncmessageversion = FALSE;
@@ -125,12 +143,22 @@ static void meta_reduce(Nbm__PeerSystemMeta *meta, Nbm__Flags *flags, Nbm__PeerC
 
 	g_ptr_array_add(addresses, NULL);
 	*ret_meta = (NbhMeta){
-		.hostname = meta->hostname, .go_os = meta->goos, .kernel = meta->kernel, .core = meta->core,
-		.platform = meta->platform, .os = meta->os, .netbird_version = meta->netbirdversion,
-		.kernel_version = meta->kernelversion, .os_version = meta->osversion,
-		.addresses = (const char *const *)addresses->pdata, .macs = (const char *const *)macs->pdata,
-		.disable_client_routes = flags->disableclientroutes, .disable_server_routes = flags->disableserverroutes,
-		.disable_dns = flags->disabledns, .disable_firewall = flags->disablefirewall, .disable_ipv6 = !ipv6,
+		.hostname = meta->hostname,
+		.go_os = meta->goos,
+		.kernel = meta->kernel,
+		.core = meta->core,
+		.platform = meta->platform,
+		.os = meta->os,
+		.netbird_version = meta->netbirdversion,
+		.kernel_version = meta->kernelversion,
+		.os_version = meta->osversion,
+		.addresses = (const char *const *)addresses->pdata,
+		.macs = (const char *const *)macs->pdata,
+		.disable_client_routes = flags->disableclientroutes,
+		.disable_server_routes = flags->disableserverroutes,
+		.disable_dns = flags->disabledns,
+		.disable_firewall = flags->disablefirewall,
+		.disable_ipv6 = !ipv6,
 	};
 }
 
@@ -144,13 +172,18 @@ static void check_request_struct(const NbhLoginRequest *request, const Nbm__Peer
 
 	ipv6 = ipv6 && !(meta->flags && meta->flags->disableipv6);
 	vec_ok(request->has_meta == (meta != NULL) &&
-	       g_strcmp0(request->hostname, meta && meta->hostname ? meta->hostname : "") == 0 &&
-	       g_strcmp0(request->netbird_version, meta && meta->netbirdversion ? meta->netbirdversion : "") == 0 &&
-	       g_strcmp0(request->kernel_version, meta && meta->kernelversion ? meta->kernelversion : "") == 0 &&
-	       request->ipv6 == ipv6, "hub reads the meta (%s)", meta ? flags_text(meta) : "none");
+		       g_strcmp0(request->hostname, meta && meta->hostname ? meta->hostname : "") ==
+			       0 &&
+		       g_strcmp0(request->netbird_version,
+				 meta && meta->netbirdversion ? meta->netbirdversion : "") == 0 &&
+		       g_strcmp0(request->kernel_version,
+				 meta && meta->kernelversion ? meta->kernelversion : "") == 0 &&
+		       request->ipv6 == ipv6,
+	       "hub reads the meta (%s)", meta ? flags_text(meta) : "none");
 }
 
-static void check_login_request(json_object *file, json_object *part, Nbm__LoginRequest *message, GBytes *plain)
+static void check_login_request(json_object *file, json_object *part, Nbm__LoginRequest *message,
+				GBytes *plain)
 {
 	g_autoptr(GPtrArray) addresses = g_ptr_array_new(), macs = g_ptr_array_new();
 	g_autoptr(GBytes) ours = NULL;
@@ -166,24 +199,28 @@ static void check_login_request(json_object *file, json_object *part, Nbm__Login
 
 	if (nbh_mgmt_decode_login_request(data, len, &request, NULL)) {
 		check_request_struct(&request, message->meta);
-		vec_ok(g_strcmp0(request.setup_key, message->setupkey ? message->setupkey : "") == 0, "hub reads the setup key");
+		vec_ok(g_strcmp0(request.setup_key, message->setupkey ? message->setupkey : "") ==
+			       0,
+		       "hub reads the setup key");
 		nbh_login_request_clear(&request);
 	} else {
 		vec_ok(FALSE, "hub reads the request");
 	}
 
-	if (!message->meta || !vec_bool(part, "canonical", FALSE) || !vec_keys(file, vec_str(part, "from"), &from))
+	if (!message->meta || !vec_bool(part, "canonical", FALSE) ||
+	    !vec_keys(file, vec_str(part, "from"), &from))
 		return;
 
 	text = nbh_key_format(&from.public_key);
 	keys.has_wgpubkey = TRUE;
-	keys.wgpubkey = (ProtobufCBinaryData){ NBH_KEY_TEXT_LEN, (guint8 *)text.text };
+	keys.wgpubkey = (ProtobufCBinaryData){NBH_KEY_TEXT_LEN, (guint8 *)text.text};
 	message->peerkeys = &keys;
 	message->jwttoken = NULL;
 	message->n_dnslabels = 0;
 	meta_reduce(message->meta, &flags, capabilities, &meta, addresses, macs);
 	ours = nbh_mgmt_encode_login(&meta, message->setupkey, &from.public_key);
-	vec_ok(vec_packs_to(&message->base, ours), "our encoder makes the same of the fields that we send");
+	vec_ok(vec_packs_to(&message->base, ours),
+	       "our encoder makes the same of the fields that we send");
 }
 
 /* SyncMetaRequest has the same single field. */
@@ -210,7 +247,8 @@ static void check_sync_request(json_object *part, Nbm__SyncRequest *message, GBy
 
 	meta_reduce(message->meta, &flags, capabilities, &meta, addresses, macs);
 	ours = nbh_mgmt_encode_sync(&meta);
-	vec_ok(vec_packs_to(&message->base, ours), "our encoder makes the same of the fields that we send");
+	vec_ok(vec_packs_to(&message->base, ours),
+	       "our encoder makes the same of the fields that we send");
 }
 
 /* --- one direction ---------------------------------------------------------------------------- */
@@ -233,7 +271,8 @@ static void check_server_key(Nbm__ServerKeyResponse *message, GBytes *plain)
 	vec_ok(vec_packs_to(&message->base, ours), "our encoder makes the same, but for expiresAt");
 }
 
-static void check_struct(json_object *file, json_object *part, ProtobufCMessage *message, GBytes *plain)
+static void check_struct(json_object *file, json_object *part, ProtobufCMessage *message,
+			 GBytes *plain)
 {
 	const ProtobufCMessageDescriptor *type = message->descriptor;
 
@@ -241,7 +280,8 @@ static void check_struct(json_object *file, json_object *part, ProtobufCMessage 
 		check_server_key((Nbm__ServerKeyResponse *)message, plain);
 	else if (type == &nbm__login_request__descriptor)
 		check_login_request(file, part, (Nbm__LoginRequest *)message, plain);
-	else if (type == &nbm__sync_request__descriptor || type == &nbm__sync_meta_request__descriptor)
+	else if (type == &nbm__sync_request__descriptor ||
+		 type == &nbm__sync_meta_request__descriptor)
 		check_sync_request(part, (Nbm__SyncRequest *)message, plain);
 	else if (type == &nbm__login_response__descriptor)
 		vec_login_response((Nbm__LoginResponse *)message, plain);
@@ -253,7 +293,7 @@ static void check_part(json_object *file, json_object *part)
 {
 	const char *name = vec_str(part, "message");
 	g_autoptr(GBytes) plain = vec_hex(part, "plain");
-	g_auto(VecArena) arena = { 0 };
+	g_auto(VecArena) arena = {0};
 	ProtobufCMessage *message;
 	gsize i;
 
@@ -300,7 +340,8 @@ void vec_management(json_object *file)
 		json_object *item = json_object_array_get_idx(cases, i);
 		const char *rpc = vec_str(item, "rpc");
 		const char *method = rpc && g_str_has_prefix(rpc, "/management.ManagementService/")
-		                         ? strrchr(rpc, '/') + 1 : NULL;
+					     ? strrchr(rpc, '/') + 1
+					     : NULL;
 
 		vec_case("management", vec_str(item, "name"));
 
@@ -312,7 +353,8 @@ void vec_management(json_object *file)
 			continue;
 		}
 
-		vec_ok(vec_get(item, "request") || vec_get(item, "response") || vec_get(item, "result"),
+		vec_ok(vec_get(item, "request") || vec_get(item, "response") ||
+			       vec_get(item, "result"),
 		       "has a request, a response or a result");
 		check_part(file, vec_get(item, "request"));
 		check_part(file, vec_get(item, "response"));

@@ -9,6 +9,7 @@ gboolean vec_packs_to(const ProtobufCMessage *message, GBytes *ours);
 
 /* The message is cut down to what our structs have. */
 void vec_login_response(Nbm__LoginResponse *message, GBytes *plain);
-void vec_sync_response(json_object *file, json_object *part, Nbm__SyncResponse *message, GBytes *plain);
+void vec_sync_response(json_object *file, json_object *part, Nbm__SyncResponse *message,
+		       GBytes *plain);
 
 #endif

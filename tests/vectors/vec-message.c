@@ -24,7 +24,7 @@ static void arena_free(void *data, void *block)
 void vec_arena_init(VecArena *arena)
 {
 	arena->blocks = g_ptr_array_new_with_free_func(g_free);
-	arena->allocator = (ProtobufCAllocator){ arena_alloc, arena_free, arena };
+	arena->allocator = (ProtobufCAllocator){arena_alloc, arena_free, arena};
 }
 
 void vec_arena_clear(VecArena *arena)
@@ -48,7 +48,8 @@ static gboolean bytes_equal(const guint8 *data, gsize len, json_object *value)
 	for (i = 0; i < len; i++)
 		g_string_append_printf(text, "%02x", data[i]);
 
-	return json_object_is_type(value, json_type_string) && g_str_equal(json_object_get_string(value), text->str);
+	return json_object_is_type(value, json_type_string) &&
+	       g_str_equal(json_object_get_string(value), text->str);
 }
 
 static gboolean enum_equal(const ProtobufCEnumDescriptor *type, int number, json_object *value)
@@ -56,7 +57,8 @@ static gboolean enum_equal(const ProtobufCEnumDescriptor *type, int number, json
 	const ProtobufCEnumValue *entry = protobuf_c_enum_descriptor_get_value(type, number);
 	g_autofree char *text = g_strdup_printf("%d %s", number, entry ? entry->name : "?");
 
-	return json_object_is_type(value, json_type_string) && g_str_equal(json_object_get_string(value), text);
+	return json_object_is_type(value, json_type_string) &&
+	       g_str_equal(json_object_get_string(value), text);
 }
 
 static gsize element_size(ProtobufCType type)
@@ -90,7 +92,8 @@ static gsize element_size(ProtobufCType type)
 }
 
 /* Messages are compared by the caller, which may recurse. */
-static gboolean scalar_equal(const ProtobufCFieldDescriptor *field, const void *at, json_object *value)
+static gboolean scalar_equal(const ProtobufCFieldDescriptor *field, const void *at,
+			     json_object *value)
 {
 	const ProtobufCBinaryData *bytes = at;
 	gboolean is_int = json_object_is_type(value, json_type_int);
@@ -129,8 +132,8 @@ static gboolean scalar_equal(const ProtobufCFieldDescriptor *field, const void *
 	return FALSE;
 }
 
-static gboolean value_equal(const ProtobufCFieldDescriptor *field, const void *at, json_object *value,
-                            const char *key, GString *why)
+static gboolean value_equal(const ProtobufCFieldDescriptor *field, const void *at,
+			    json_object *value, const char *key, GString *why)
 {
 	if (field->type != PROTOBUF_C_TYPE_MESSAGE)
 		return scalar_equal(field, at, value) || differs(why, key, "has another value");
@@ -149,7 +152,8 @@ static gboolean is_present(const ProtobufCMessage *message, const ProtobufCField
 	const void *at = base + field->offset;
 
 	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-		return *(const guint32 *)(const void *)(base + field->quantifier_offset) == field->id;
+		return *(const guint32 *)(const void *)(base + field->quantifier_offset) ==
+		       field->id;
 
 	if (field->label == PROTOBUF_C_LABEL_REPEATED)
 		return *(const size_t *)(const void *)(base + field->quantifier_offset) > 0;
@@ -161,7 +165,7 @@ static gboolean is_present(const ProtobufCMessage *message, const ProtobufCField
 }
 
 static gboolean field_equal(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
-                            json_object *value, const char *key, GString *why)
+			    json_object *value, const char *key, GString *why)
 {
 	const guint8 *base = (const guint8 *)message;
 	const guint8 *at = base + field->offset;
@@ -177,7 +181,8 @@ static gboolean field_equal(const ProtobufCMessage *message, const ProtobufCFiel
 		return differs(why, key, "has another number of elements");
 
 	for (i = 0; i < n; i++) {
-		if (!value_equal(field, at + i * element_size(field->type), json_object_array_get_idx(value, i), key, why))
+		if (!value_equal(field, at + i * element_size(field->type),
+				 json_object_array_get_idx(value, i), key, why))
 			return FALSE;
 	}
 
@@ -185,7 +190,8 @@ static gboolean field_equal(const ProtobufCMessage *message, const ProtobufCFiel
 }
 
 /* Fields that our .proto does not have: key "77 ?", a list of values. */
-static gboolean unknown_equal(const ProtobufCMessage *message, json_object *decoded, guint *ret_keys, GString *why)
+static gboolean unknown_equal(const ProtobufCMessage *message, json_object *decoded,
+			      guint *ret_keys, GString *why)
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
 	guint i;
@@ -193,14 +199,16 @@ static gboolean unknown_equal(const ProtobufCMessage *message, json_object *deco
 	for (i = 0; i < message->n_unknown_fields; i++) {
 		const ProtobufCMessageUnknownField *field = &message->unknown_fields[i];
 		g_autofree char *key = g_strdup_printf("%u ?", field->tag);
-		guint index = GPOINTER_TO_UINT(g_hash_table_lookup(seen, GUINT_TO_POINTER(field->tag)));
+		guint index =
+			GPOINTER_TO_UINT(g_hash_table_lookup(seen, GUINT_TO_POINTER(field->tag)));
 		json_object *list = vec_get(decoded, key);
 		gsize skip = 0;
 
 		if (index >= vec_len(list))
 			return differs(why, key, "is not in the decoded form");
 
-		g_hash_table_insert(seen, GUINT_TO_POINTER(field->tag), GUINT_TO_POINTER(index + 1));
+		g_hash_table_insert(seen, GUINT_TO_POINTER(field->tag),
+				    GUINT_TO_POINTER(index + 1));
 
 		if (field->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
 			continue;
@@ -209,7 +217,8 @@ static gboolean unknown_equal(const ProtobufCMessage *message, json_object *deco
 		while (skip < field->len && field->data[skip++] & 0x80)
 			;
 
-		if (!bytes_equal(field->data + skip, field->len - skip, json_object_array_get_idx(list, index)))
+		if (!bytes_equal(field->data + skip, field->len - skip,
+				 json_object_array_get_idx(list, index)))
 			return differs(why, key, "has another value");
 	}
 
@@ -254,8 +263,8 @@ gboolean vec_decoded_equal(const ProtobufCMessage *message, json_object *decoded
 	return TRUE;
 }
 
-ProtobufCMessage *vec_message(VecArena *arena, const ProtobufCMessageDescriptor *type, json_object *part,
-                              GBytes *plain)
+ProtobufCMessage *vec_message(VecArena *arena, const ProtobufCMessageDescriptor *type,
+			      json_object *part, GBytes *plain)
 {
 	g_autoptr(GString) why = g_string_new(NULL);
 	json_object *decoded = vec_get(part, "decoded");
@@ -283,7 +292,8 @@ ProtobufCMessage *vec_message(VecArena *arena, const ProtobufCMessageDescriptor 
 		g_autofree guint8 *packed = g_malloc(packed_len + 1);
 
 		protobuf_c_message_pack(message, packed);
-		vec_ok(vec_bytes_equal(plain, packed, packed_len), "%s: packs to the same bytes", type->short_name);
+		vec_ok(vec_bytes_equal(plain, packed, packed_len), "%s: packs to the same bytes",
+		       type->short_name);
 	}
 
 	return message;

@@ -1,6 +1,7 @@
 #include "config.h"
 
-/* relay.json: peer ids, tokens, WebSocket upgrades and frames, relay messages. netbird-wire.md 5. */
+/* relay.json: peer ids, tokens, WebSocket upgrades and frames, relay messages. netbird-wire.md 5.
+ */
 
 #include "tests/vectors/vec.h"
 
@@ -48,8 +49,10 @@ static void hmac_make(json_object *file, const guint8 *payload, gsize len, guint
 static void check_token(json_object *file)
 {
 	json_object *token = vec_get(file, "token");
-	const char *payload = vec_str(token, "token_payload"), *signature = vec_str(token, "token_signature_base64");
-	g_autoptr(GBytes) recorded = vec_hex(token, "hmac_sha256_of_payload"), hmac_key = vec_hex(token, "hmac_key");
+	const char *payload = vec_str(token, "token_payload"),
+		   *signature = vec_str(token, "token_signature_base64");
+	g_autoptr(GBytes) recorded = vec_hex(token, "hmac_sha256_of_payload"),
+			  hmac_key = vec_hex(token, "hmac_key");
 	g_autofree guint8 *decoded = NULL;
 	gsize len = 0;
 	guint8 key[32], mac[32];
@@ -66,7 +69,9 @@ static void check_token(json_object *file)
 	decoded = g_base64_decode(signature, &len);
 	vec_ok(vec_bytes_equal(hmac_key, key, sizeof(key)), "key of the HMAC");
 	vec_ok(vec_bytes_equal(recorded, mac, sizeof(mac)), "HMAC of the payload");
-	vec_ok((len == sizeof(mac) && memcmp(decoded, mac, len) == 0) == vec_bool(token, "equal", TRUE), "signature");
+	vec_ok((len == sizeof(mac) && memcmp(decoded, mac, len) == 0) ==
+		       vec_bool(token, "equal", TRUE),
+	       "signature");
 }
 
 static void check_peers(json_object *file)
@@ -92,14 +97,16 @@ static void check_peers(json_object *file)
 
 static gboolean id_is(json_object *file, const char *name, const guint8 *id)
 {
-	g_autoptr(GBytes) recorded = name ? vec_hex(vec_get(vec_get(file, "peers"), name), "relay_id") : NULL;
+	g_autoptr(GBytes) recorded =
+		name ? vec_hex(vec_get(vec_get(file, "peers"), name), "relay_id") : NULL;
 
 	return vec_bytes_equal(recorded, id, ID_LEN);
 }
 
 static void check_auth(json_object *file, json_object *decoded, const guint8 *p, gsize n)
 {
-	g_autoptr(GBytes) magic = vec_hex(decoded, "magic"), signature = vec_hex(decoded, "signature");
+	g_autoptr(GBytes) magic = vec_hex(decoded, "magic"),
+			  signature = vec_hex(decoded, "signature");
 	const char *payload = vec_str(decoded, "payload");
 	guint8 mac[32];
 
@@ -118,9 +125,13 @@ static void check_auth(json_object *file, json_object *decoded, const guint8 *p,
 	vec_ok(id_is(file, vec_str(decoded, "peer"), p + 6), "own peer id");
 	vec_ok(p[6 + ID_LEN] == vec_int(decoded, "algorithm", -1), "token algorithm");
 	vec_ok(vec_bytes_equal(signature, p + 7 + ID_LEN, 32), "signature");
-	vec_ok(strlen(payload) == n - AUTH_HEAD_LEN && memcmp(payload, p + AUTH_HEAD_LEN, n - AUTH_HEAD_LEN) == 0, "payload");
+	vec_ok(strlen(payload) == n - AUTH_HEAD_LEN &&
+		       memcmp(payload, p + AUTH_HEAD_LEN, n - AUTH_HEAD_LEN) == 0,
+	       "payload");
 	hmac_make(file, p + AUTH_HEAD_LEN, n - AUTH_HEAD_LEN, mac);
-	vec_ok((memcmp(mac, p + 7 + ID_LEN, 32) == 0) == vec_bool(decoded, "signature_valid", FALSE), "HMAC");
+	vec_ok((memcmp(mac, p + 7 + ID_LEN, 32) == 0) ==
+		       vec_bool(decoded, "signature_valid", FALSE),
+	       "HMAC");
 }
 
 static void check_ids(json_object *file, json_object *decoded, const guint8 *p, gsize n)
@@ -130,15 +141,25 @@ static void check_ids(json_object *file, json_object *decoded, const guint8 *p, 
 	gboolean ok = (n - 2) / ID_LEN == count;
 
 	for (i = 0; ok && i < count; i++)
-		ok = id_is(file, json_object_get_string(json_object_array_get_idx(peers, i)), p + 2 + i * ID_LEN);
+		ok = id_is(file, json_object_get_string(json_object_array_get_idx(peers, i)),
+			   p + 2 + i * ID_LEN);
 
 	vec_ok(ok, "list of %" G_GSIZE_FORMAT " ids", count);
 }
 
 /* The names in the recording, so that a renamed or new type is noticed. */
-static const char *const message_names[] = { NULL, NULL, NULL, "Transport", "Close", "HealthCheck", "Auth",
-	                                     "AuthResponse", "SubscribePeerState", "UnsubscribePeerState",
-	                                     "PeersOnline", "PeersWentOffline" };
+static const char *const message_names[] = {NULL,
+					    NULL,
+					    NULL,
+					    "Transport",
+					    "Close",
+					    "HealthCheck",
+					    "Auth",
+					    "AuthResponse",
+					    "SubscribePeerState",
+					    "UnsubscribePeerState",
+					    "PeersOnline",
+					    "PeersWentOffline"};
 
 static char *message_type(guint8 number)
 {
@@ -164,27 +185,33 @@ static void check_message(json_object *file, json_object *decoded, const guint8 
 	}
 
 	expected = message_type(p[1]);
-	vec_ok(p[0] == vec_int(decoded, "version", -1) && g_str_equal(type, expected), "version and type %s", type);
+	vec_ok(p[0] == vec_int(decoded, "version", -1) && g_str_equal(type, expected),
+	       "version and type %s", type);
 
 	if (g_str_has_prefix(type, "3 ")) {
 		vec_ok(n >= 2 + ID_LEN && id_is(file, vec_str(decoded, "peer"), p + 2) &&
-		       (gint64)(n - 2 - ID_LEN) == vec_int(decoded, "payload_len", -1), "peer id and payload");
+			       (gint64)(n - 2 - ID_LEN) == vec_int(decoded, "payload_len", -1),
+		       "peer id and payload");
 		vec_ok(n > 2 + ID_LEN && vec_str(decoded, "wireguard") &&
-		       p[2 + ID_LEN] == g_ascii_strtoull(vec_str(decoded, "wireguard"), NULL, 10), "WireGuard's own type");
+			       p[2 + ID_LEN] ==
+				       g_ascii_strtoull(vec_str(decoded, "wireguard"), NULL, 10),
+		       "WireGuard's own type");
 	} else if (g_str_has_prefix(type, "4 ") || g_str_has_prefix(type, "5 ")) {
 		vec_ok(n == 2, "nothing follows");
 	} else if (g_str_has_prefix(type, "6 ")) {
 		check_auth(file, decoded, p, n);
 	} else if (g_str_has_prefix(type, "7 ")) {
-		vec_ok(url && strlen(url) == n - 2 && memcmp(url, p + 2, n - 2) == 0, "instance URL");
-	} else if (g_str_has_prefix(type, "8 ") || g_str_has_prefix(type, "9 ") || g_str_has_prefix(type, "10 ") ||
-	           g_str_has_prefix(type, "11 ")) {
+		vec_ok(url && strlen(url) == n - 2 && memcmp(url, p + 2, n - 2) == 0,
+		       "instance URL");
+	} else if (g_str_has_prefix(type, "8 ") || g_str_has_prefix(type, "9 ") ||
+		   g_str_has_prefix(type, "10 ") || g_str_has_prefix(type, "11 ")) {
 		check_ids(file, decoded, p, n);
 	}
 }
 
 /* RFC 6455 section 5.2. */
-static void check_frame(json_object *item, const guint8 *frame, gsize n, const guint8 *message, gsize message_len)
+static void check_frame(json_object *item, const guint8 *frame, gsize n, const guint8 *message,
+			gsize message_len)
 {
 	const char *opcode = vec_str(item, "opcode");
 	gboolean masked = vec_bool(item, "masked", FALSE), ok;
@@ -197,7 +224,9 @@ static void check_frame(json_object *item, const guint8 *frame, gsize n, const g
 	}
 
 	vec_ok((frame[0] >> 7) == vec_bool(item, "fin", TRUE) && (frame[0] & 0x70) == 0 &&
-	       (frame[0] & 0x0f) == g_ascii_strtoull(opcode, NULL, 10) && (frame[1] >> 7) == masked, "frame head, %s", opcode);
+		       (frame[0] & 0x0f) == g_ascii_strtoull(opcode, NULL, 10) &&
+		       (frame[1] >> 7) == masked,
+	       "frame head, %s", opcode);
 	len = frame[1] & 0x7f;
 
 	if (len == 126 && n >= 4) {
@@ -228,7 +257,8 @@ static char *head_value(const char *head, const char *name)
 	gsize i;
 
 	for (i = 0; lines[i]; i++) {
-		if (g_ascii_strncasecmp(lines[i], name, strlen(name)) == 0 && lines[i][strlen(name)] == ':')
+		if (g_ascii_strncasecmp(lines[i], name, strlen(name)) == 0 &&
+		    lines[i][strlen(name)] == ':')
 			return g_strstrip(g_strdup(lines[i] + strlen(name) + 1));
 	}
 
@@ -237,10 +267,12 @@ static char *head_value(const char *head, const char *name)
 
 static void check_upgrade(json_object *connection)
 {
-	const char *request = vec_str(connection, "request"), *response = vec_str(connection, "response");
+	const char *request = vec_str(connection, "request"),
+		   *response = vec_str(connection, "response");
 	g_autofree char *key = request ? head_value(request, "Sec-WebSocket-Key") : NULL;
 	g_autofree char *accept = response ? head_value(response, "Sec-WebSocket-Accept") : NULL;
-	g_autofree char *joined = g_strconcat(key ? key : "", WEBSOCKET_GUID, NULL), *expected = NULL;
+	g_autofree char *joined = g_strconcat(key ? key : "", WEBSOCKET_GUID, NULL),
+			*expected = NULL;
 	GChecksum *sha = g_checksum_new(G_CHECKSUM_SHA1);
 	guint8 digest[20];
 	gsize len = sizeof(digest);
@@ -250,7 +282,8 @@ static void check_upgrade(json_object *connection)
 	g_checksum_free(sha);
 	expected = g_base64_encode(digest, len);
 	vec_ok(request && g_str_has_prefix(request, "GET /relay HTTP/1.1\r\n"), "request line");
-	vec_ok(key && accept && g_str_has_prefix(response, "HTTP/1.1 101 ") && g_str_equal(accept, expected),
+	vec_ok(key && accept && g_str_has_prefix(response, "HTTP/1.1 101 ") &&
+		       g_str_equal(accept, expected),
 	       "Sec-WebSocket-Accept");
 }
 
@@ -264,24 +297,30 @@ void vec_relay(json_object *file)
 	check_peers(file);
 
 	for (i = 0; i < n; i++) {
-		json_object *connection = json_object_array_get_idx(connections, i), *frames = vec_get(connection, "frames");
+		json_object *connection = json_object_array_get_idx(connections, i),
+			    *frames = vec_get(connection, "frames");
 
 		vec_case("relay", vec_str(connection, "name"));
 		check_upgrade(connection);
 
 		for (j = 0; j < vec_len(frames); j++) {
 			json_object *item = json_object_array_get_idx(frames, j);
-			g_autoptr(GBytes) frame = vec_hex(item, "frame"), message = vec_hex(item, "message");
+			g_autoptr(GBytes) frame = vec_hex(item, "frame"),
+					  message = vec_hex(item, "message");
 			gsize frame_len, message_len;
 			const guint8 *frame_data, *message_data;
 
 			if (!message || !vec_get(item, "decoded")) {
-				vec_ok(FALSE, "frame %" G_GSIZE_FORMAT ": message and decoded form are there", j);
+				vec_ok(FALSE,
+				       "frame %" G_GSIZE_FORMAT
+				       ": message and decoded form are there",
+				       j);
 				continue;
 			}
 
 			message_data = g_bytes_get_data(message, &message_len);
-			vec_ok(vec_bool(item, "masked", FALSE) == (g_strcmp0(vec_str(item, "dir"), "client->server") == 0),
+			vec_ok(vec_bool(item, "masked", FALSE) ==
+				       (g_strcmp0(vec_str(item, "dir"), "client->server") == 0),
 			       "only clients mask");
 			check_message(file, vec_get(item, "decoded"), message_data, message_len);
 

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-static void check_envelope(json_object *file, json_object *item, GBytes *plain, NbhSignalMessage *ret_message)
+static void check_envelope(json_object *file, json_object *item, GBytes *plain,
+			   NbhSignalMessage *ret_message)
 {
 	g_autoptr(GBytes) envelope = vec_hex(item, "envelope"), ours = NULL;
 	struct nbh_key far, routed_from, routed_to;
@@ -27,18 +28,21 @@ static void check_envelope(json_object *file, json_object *item, GBytes *plain, 
 	data = g_bytes_get_data(envelope, &len);
 
 	if (!vec_keys(file, vec_str(item, "to"), &to)) {
-		vec_ok(!nbh_signal_route(data, len, &routed_from, &routed_to, NULL), "cannot be routed: no receiver");
+		vec_ok(!nbh_signal_route(data, len, &routed_from, &routed_to, NULL),
+		       "cannot be routed: no receiver");
 		return;
 	}
 
 	vec_ok(nbh_signal_route(data, len, &routed_from, &routed_to, NULL) &&
-	       nbh_key_equal(&routed_from, &from.public_key) && nbh_key_equal(&routed_to, &to.public_key),
+		       nbh_key_equal(&routed_from, &from.public_key) &&
+		       nbh_key_equal(&routed_to, &to.public_key),
 	       "envelope names sender and receiver");
 
 	if (!plain || nbh_key_is_zero(&to.private_key))
 		return;
 
-	vec_ok(nbh_signal_open(&to.private_key, data, len, &far, &message, NULL) && nbh_key_equal(&far, &from.public_key),
+	vec_ok(nbh_signal_open(&to.private_key, data, len, &far, &message, NULL) &&
+		       nbh_key_equal(&far, &from.public_key),
 	       "envelope opens");
 
 	if (nbh_key_is_zero(&from.private_key))
@@ -46,46 +50,58 @@ static void check_envelope(json_object *file, json_object *item, GBytes *plain, 
 
 	ours = nbh_signal_seal(&from.private_key, &from.public_key, &to.public_key, ret_message);
 	data = g_bytes_get_data(ours, &len);
-	vec_ok(nbh_signal_open(&to.private_key, data, len, &far, &message, NULL) && message.type == ret_message->type,
+	vec_ok(nbh_signal_open(&to.private_key, data, len, &far, &message, NULL) &&
+		       message.type == ret_message->type,
 	       "our own envelope opens");
 }
 
 static void check_fields(const Nbs__Body *body, const NbhSignalMessage *message)
 {
-	g_autofree char *payload = g_strdup_printf("%s:%s", message->creds.ufrag, message->creds.pwd);
+	g_autofree char *payload =
+		g_strdup_printf("%s:%s", message->creds.ufrag, message->creds.pwd);
 	NbhCandidate candidate;
 	struct nbh_why why;
 
 	switch ((NbhSignalType)message->type) {
 	case NBH_SIGNAL_OFFER:
 	case NBH_SIGNAL_ANSWER:
-		vec_ok(g_str_equal(payload, body->payload) && message->has_ice == !g_str_equal(payload, ":") &&
-		       message->wg_listen_port == body->wglistenport &&
-		       g_strcmp0(message->version, body->netbirdversion ? body->netbirdversion : "") == 0 &&
-		       g_strcmp0(message->relay_address, body->relayserveraddress ? body->relayserveraddress : "") == 0 &&
-		       message->session.present == (body->sessionid.len == NBH_SESSION_ID_LEN) &&
-		       (message->relay_ip.family != 0) == (body->relayserverip.len > 0),
+		vec_ok(g_str_equal(payload, body->payload) &&
+			       message->has_ice == !g_str_equal(payload, ":") &&
+			       message->wg_listen_port == body->wglistenport &&
+			       g_strcmp0(message->version,
+					 body->netbirdversion ? body->netbirdversion : "") == 0 &&
+			       g_strcmp0(message->relay_address, body->relayserveraddress
+									 ? body->relayserveraddress
+									 : "") == 0 &&
+			       message->session.present ==
+				       (body->sessionid.len == NBH_SESSION_ID_LEN) &&
+			       (message->relay_ip.family != 0) == (body->relayserverip.len > 0),
 		       "fields of the session");
 		break;
 	case NBH_SIGNAL_CANDIDATE:
 		vec_ok(g_str_equal(message->candidate, body->payload) &&
-		       nbh_candidate_parse(message->candidate, &candidate, &why), "the candidate parses");
+			       nbh_candidate_parse(message->candidate, &candidate, &why),
+		       "the candidate parses");
 		break;
 	case NBH_SIGNAL_MODE:
 	case NBH_SIGNAL_GO_IDLE:
 	case NBH_SIGNAL_HEARTBEAT:
 	default:
-		vec_ok(message->candidate[0] == '\0' && !message->has_ice && !message->session.present, "nothing but its type");
+		vec_ok(message->candidate[0] == '\0' && !message->has_ice &&
+			       !message->session.present,
+		       "nothing but its type");
 		break;
 	}
 }
 
-/* Types that we send must come out of our encoder byte for byte; MODE and unknown ones lose their fields. */
+/* Types that we send must come out of our encoder byte for byte; MODE and unknown ones lose their
+ * fields. */
 static void check_encoder(json_object *item, GBytes *plain, const NbhSignalMessage *message)
 {
 	g_autoptr(GBytes) ours = nbh_signal_body_encode(message);
-	gboolean is_ours = message->type <= NBH_SIGNAL_CANDIDATE || message->type == NBH_SIGNAL_GO_IDLE ||
-	                   message->type == NBH_SIGNAL_HEARTBEAT;
+	gboolean is_ours = message->type <= NBH_SIGNAL_CANDIDATE ||
+			   message->type == NBH_SIGNAL_GO_IDLE ||
+			   message->type == NBH_SIGNAL_HEARTBEAT;
 
 	if (is_ours && vec_bool(item, "canonical", FALSE))
 		vec_ok(g_bytes_equal(ours, plain), "our encoder makes the same bytes");
@@ -96,8 +112,8 @@ static void check_case(json_object *file, json_object *item)
 	g_autoptr(GBytes) plain = vec_hex(item, "plain"), answer = vec_hex(item, "answer");
 	const ProtobufCEnumValue *name;
 	g_autofree char *type = NULL;
-	NbhSignalMessage message = { 0 };
-	g_auto(VecArena) arena = { 0 };
+	NbhSignalMessage message = {0};
+	g_auto(VecArena) arena = {0};
 	Nbs__Body *body;
 	gsize len;
 	const guint8 *data;
@@ -108,7 +124,8 @@ static void check_case(json_object *file, json_object *item)
 
 	if (answer) {
 		data = g_bytes_get_data(answer, &len);
-		vec_ok(protobuf_c_message_unpack(&nbs__encrypted_message__descriptor, &arena.allocator, len, data) != NULL,
+		vec_ok(protobuf_c_message_unpack(&nbs__encrypted_message__descriptor,
+						 &arena.allocator, len, data) != NULL,
 		       "the answer is an EncryptedMessage");
 	}
 
@@ -130,7 +147,8 @@ static void check_case(json_object *file, json_object *item)
 		return;
 	}
 
-	name = protobuf_c_enum_descriptor_get_value(&nbs__body__type__descriptor, (int)message.type);
+	name = protobuf_c_enum_descriptor_get_value(&nbs__body__type__descriptor,
+						    (int)message.type);
 	type = g_strdup_printf("%u %s", message.type, name ? name->name : "?");
 	vec_ok(g_strcmp0(vec_str(item, "type"), type) == 0, "type %s", type);
 	check_fields(body, &message);
@@ -142,24 +160,30 @@ static void check_registration(json_object *file, json_object *item)
 {
 	json_object *headers = vec_get(item, "request_headers"), *result = vec_get(item, "result");
 	const char *id = vec_header(headers, "x-wiretrustee-peer-id");
-	const char *answer = vec_header(vec_get(result, "response_headers"), "x-wiretrustee-peer-registered");
+	const char *answer =
+		vec_header(vec_get(result, "response_headers"), "x-wiretrustee-peer-registered");
 	struct nbh_key key;
 	VecKeys keys;
 
 	vec_headers(headers, "request headers");
-	vec_ok(g_strcmp0(vec_header(headers, ":path"), "/signalexchange.SignalExchange/ConnectStream") == 0, "path");
+	vec_ok(g_strcmp0(vec_header(headers, ":path"),
+			 "/signalexchange.SignalExchange/ConnectStream") == 0,
+	       "path");
 	vec_result(result);
 
 	/* netbird-wire.md 3.1: registered if and only if the header came, which needs the id. */
-	vec_ok((answer && g_str_equal(answer, "1")) == (id != NULL), "registered: %s", answer ? "yes" : "no");
+	vec_ok((answer && g_str_equal(answer, "1")) == (id != NULL), "registered: %s",
+	       answer ? "yes" : "no");
 
 	if (id && vec_keys(file, vec_str(item, "peer"), &keys))
-		vec_ok(nbh_key_parse(id, &key) == 0 && nbh_key_equal(&key, &keys.public_key), "the id is the peer's key text");
+		vec_ok(nbh_key_parse(id, &key) == 0 && nbh_key_equal(&key, &keys.public_key),
+		       "the id is the peer's key text");
 }
 
 void vec_signal(json_object *file)
 {
-	json_object *cases = vec_get(file, "cases"), *registrations = vec_get(file, "registrations");
+	json_object *cases = vec_get(file, "cases"),
+		    *registrations = vec_get(file, "registrations");
 	gsize i, n = vec_len(cases);
 
 	vec_ok(n > 0, "%" G_GSIZE_FORMAT " cases", n);

@@ -39,12 +39,14 @@ static void check_header(json_object *item, const guint8 *p, gsize n)
 	else if (g_strcmp0(type, "Binding error") != 0)
 		vec_unknown("type", type);
 
-	vec_ok(nbh_stun_class(p) == class && nbh_stun_method(p) == 1, "%s", type ? type : "(no type)");
+	vec_ok(nbh_stun_class(p) == class && nbh_stun_method(p) == 1, "%s",
+	       type ? type : "(no type)");
 	vec_ok(vec_bytes_equal(txid, nbh_stun_txid(p), NBH_STUN_TXID_LEN), "transaction id");
 	vec_ok(vec_int(item, "length_field", -1) + 20 == (gint64)n, "length field");
 }
 
-/* The value as the recording shows it: addresses, texts and PRIORITY by themselves, the rest in hex. */
+/* The value as the recording shows it: addresses, texts and PRIORITY by themselves, the rest in
+ * hex. */
 static gboolean value_equal(guint type, const guint8 *value, gsize len, json_object *entry)
 {
 	json_object *recorded = vec_get(entry, "value");
@@ -60,7 +62,8 @@ static gboolean value_equal(guint type, const guint8 *value, gsize len, json_obj
 		       memcmp(json_object_get_string(recorded), value, len) == 0;
 	case 0x0024:
 		return len == 4 && json_object_is_type(recorded, json_type_int) &&
-		       json_object_get_int64(recorded) == ((gint64)value[0] << 24 | value[1] << 16 | value[2] << 8 | value[3]);
+		       json_object_get_int64(recorded) ==
+			       ((gint64)value[0] << 24 | value[1] << 16 | value[2] << 8 | value[3]);
 	default:
 		hex = vec_hex(entry, "value");
 		return vec_bytes_equal(hex, value, len);
@@ -97,10 +100,14 @@ static void check_texts(json_object *item, const guint8 *p, gsize n)
 	gboolean has_ufrag = nbh_stun_local_ufrag(p, n, ufrag);
 
 	vec_ok(has_ufrag == (username != NULL) &&
-	       (!username || (g_str_has_prefix(username, ufrag) && username[strlen(ufrag)] == ':')), "ufrag \"%s\"", ufrag);
+		       (!username ||
+			(g_str_has_prefix(username, ufrag) && username[strlen(ufrag)] == ':')),
+	       "ufrag \"%s\"", ufrag);
 
 	if (pair)
-		vec_ok(nbh_stun_pair_id(p, n, pair_id) && memcmp(pair_id, pair, NBH_STUN_PAIR_ID_LEN) == 0, "ids of the pair");
+		vec_ok(nbh_stun_pair_id(p, n, pair_id) &&
+			       memcmp(pair_id, pair, NBH_STUN_PAIR_ID_LEN) == 0,
+		       "ids of the pair");
 	else
 		vec_ok(!nbh_stun_pair_id(p, n, pair_id), "no ids of a pair");
 }
@@ -117,13 +124,15 @@ static void check_trim(json_object *item, const guint8 *packet, gsize n)
 
 	memcpy(copy, packet, n);
 	len = nbh_stun_trim(copy, n, &cut);
-	vec_ok(cut == (vec_len(vec_get(item, "attributes_after_fingerprint")) > 0), "%s", cut ? "was cut" : "nothing to cut");
+	vec_ok(cut == (vec_len(vec_get(item, "attributes_after_fingerprint")) > 0), "%s",
+	       cut ? "was cut" : "nothing to cut");
 
 	if (expected)
 		vec_ok(vec_bytes_equal(expected, copy, len), "trimmed to the recorded form");
 
 	if (vec_get(item, "fingerprint_valid_when_cut_there"))
-		vec_ok(nbh_stun_check_fingerprint(copy, len) == vec_bool(item, "fingerprint_valid_when_cut_there", FALSE),
+		vec_ok(nbh_stun_check_fingerprint(copy, len) ==
+			       vec_bool(item, "fingerprint_valid_when_cut_there", FALSE),
 		       "fingerprint");
 
 	vec_ok(nbh_stun_check_fingerprint(packet, n) == (!cut && attribute(item, "0x8028") != NULL),
@@ -133,8 +142,10 @@ static void check_trim(json_object *item, const guint8 *packet, gsize n)
 		gboolean valid = vec_bool(item, "integrity_valid", FALSE);
 
 		vec_ok(nbh_stun_check_integrity(copy, len, password) == valid, "integrity");
-		vec_ok(nbh_stun_check_integrity(packet, n, password) == valid, "integrity of the whole packet");
-		vec_ok(!nbh_stun_check_integrity(copy, len, "wrong"), "integrity with another password");
+		vec_ok(nbh_stun_check_integrity(packet, n, password) == valid,
+		       "integrity of the whole packet");
+		vec_ok(!nbh_stun_check_integrity(copy, len, "wrong"),
+		       "integrity with another password");
 	}
 
 	if (has_pair && cut) {
@@ -142,7 +153,8 @@ static void check_trim(json_object *item, const guint8 *packet, gsize n)
 		swapped[32] = ':';
 		memcpy(swapped + 33, pair_id, 32);
 		len = nbh_stun_echo_pair_id(copy, len, swapped);
-		vec_ok(len == n && memcmp(copy, packet, n) == 0, "the echo of the swapped ids gives the packet again");
+		vec_ok(len == n && memcmp(copy, packet, n) == 0,
+		       "the echo of the swapped ids gives the packet again");
 	}
 }
 
@@ -168,15 +180,19 @@ static void check_encoder(json_object *item, const guint8 *packet, gsize n)
 		return;
 	}
 
-	vec_ok(nbh_endpoint_parse(mapped_text, &expected) == 0 && nbh_stun_mapped_address(packet, n, &mapped) &&
-	       nbh_endpoint_equal(&mapped, &expected), "mapped address %s", mapped_text);
+	vec_ok(nbh_endpoint_parse(mapped_text, &expected) == 0 &&
+		       nbh_stun_mapped_address(packet, n, &mapped) &&
+		       nbh_endpoint_equal(&mapped, &expected),
+	       "mapped address %s", mapped_text);
 	trimmed_len = nbh_stun_trim(trimmed, n, &cut);
-	len = password ? nbh_stun_make_ice_answer(ours, sizeof(ours), nbh_stun_txid(packet), &expected, password)
-	               : nbh_stun_make_answer(ours, sizeof(ours), nbh_stun_txid(packet), &expected);
+	len = password ? nbh_stun_make_ice_answer(ours, sizeof(ours), nbh_stun_txid(packet),
+						  &expected, password)
+		       : nbh_stun_make_answer(ours, sizeof(ours), nbh_stun_txid(packet), &expected);
 
 	/* Answers to ICE checks whose password is not known cannot be made. */
 	if (password || !attribute(item, "0x0008"))
-		vec_ok(len == trimmed_len && memcmp(ours, trimmed, len) == 0, "our answer is the same");
+		vec_ok(len == trimmed_len && memcmp(ours, trimmed, len) == 0,
+		       "our answer is the same");
 }
 
 static void check_candidates(json_object *candidates)
@@ -188,7 +204,7 @@ static void check_candidates(json_object *candidates)
 	{
 		const char *text = vec_str(value, "candidate");
 		NbhCandidate candidate;
-		struct nbh_why why = { "" };
+		struct nbh_why why = {""};
 		gboolean ok = text && nbh_candidate_parse(text, &candidate, &why);
 		g_autofree char *found = NULL;
 
@@ -212,7 +228,8 @@ void vec_stun(json_object *file)
 	for (i = 0; i < n_cases; i++) {
 		json_object *item = json_object_array_get_idx(cases, i);
 		g_autoptr(GBytes) packet = vec_hex(item, "packet");
-		g_autofree char *name = g_strdup_printf("%" G_GSIZE_FORMAT " %s", i, vec_str(item, "txid"));
+		g_autofree char *name =
+			g_strdup_printf("%" G_GSIZE_FORMAT " %s", i, vec_str(item, "txid"));
 		const guint8 *p;
 		gsize n;
 

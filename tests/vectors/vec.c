@@ -22,7 +22,8 @@ const char *vec_str(json_object *object, const char *key)
 {
 	json_object *value = vec_get(object, key);
 
-	return value && json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
+	return value && json_object_is_type(value, json_type_string) ? json_object_get_string(value)
+								     : NULL;
 }
 
 gint64 vec_int(json_object *object, const char *key, gint64 fallback)
@@ -41,7 +42,9 @@ gboolean vec_bool(json_object *object, const char *key, gboolean fallback)
 
 gsize vec_len(json_object *array)
 {
-	return array && json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+	return array && json_object_is_type(array, json_type_array)
+		       ? json_object_array_length(array)
+		       : 0;
 }
 
 GBytes *vec_hex(json_object *object, const char *key)
@@ -57,7 +60,8 @@ GBytes *vec_hex(json_object *object, const char *key)
 	data = g_malloc(len + 1);
 
 	for (i = 0; i < len; i++) {
-		gint high = g_ascii_xdigit_value(text[2 * i]), low = g_ascii_xdigit_value(text[2 * i + 1]);
+		gint high = g_ascii_xdigit_value(text[2 * i]),
+		     low = g_ascii_xdigit_value(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			break;
@@ -81,7 +85,7 @@ gboolean vec_keys(json_object *file, const char *name, VecKeys *ret_keys)
 {
 	json_object *pair = name ? vec_get(vec_get(file, "keys"), name) : NULL;
 	const char *public_text = vec_str(pair, "public"), *private_text = vec_str(pair, "private");
-	VecKeys keys = { 0 };
+	VecKeys keys = {0};
 
 	if (!public_text || nbh_key_parse(public_text, &keys.public_key) < 0)
 		return FALSE;
@@ -102,7 +106,10 @@ void vec_headers(json_object *headers, const char *what)
 
 	for (i = 0; i < n; i++) {
 		json_object *pair = json_object_array_get_idx(headers, i);
-		const char *name = vec_len(pair) == 2 ? json_object_get_string(json_object_array_get_idx(pair, 0)) : "";
+		const char *name =
+			vec_len(pair) == 2
+				? json_object_get_string(json_object_array_get_idx(pair, 0))
+				: "";
 		const char *p;
 
 		/* RFC 9113 8.2.1: lower case, no control characters. */
@@ -122,14 +129,16 @@ const char *vec_header(json_object *headers, const char *name)
 	for (i = 0; i < n; i++) {
 		json_object *pair = json_object_array_get_idx(headers, i);
 
-		if (vec_len(pair) == 2 && g_str_equal(json_object_get_string(json_object_array_get_idx(pair, 0)), name))
+		if (vec_len(pair) == 2 &&
+		    g_str_equal(json_object_get_string(json_object_array_get_idx(pair, 0)), name))
 			return json_object_get_string(json_object_array_get_idx(pair, 1));
 	}
 
 	return NULL;
 }
 
-/* gRPC's percent-encoding: space to '~' but '%' stand for themselves. NULL if it is not of this form. */
+/* gRPC's percent-encoding: space to '~' but '%' stand for themselves. NULL if it is not of this
+ * form. */
 static char *percent_decode(const char *text)
 {
 	g_autoptr(GString) out = g_string_new(NULL);
@@ -156,12 +165,15 @@ static char *percent_decode(const char *text)
 		p += 2;
 	}
 
-	return g_utf8_validate(out->str, (gssize)out->len, NULL) ? g_string_free(g_steal_pointer(&out), FALSE) : NULL;
+	return g_utf8_validate(out->str, (gssize)out->len, NULL)
+		       ? g_string_free(g_steal_pointer(&out), FALSE)
+		       : NULL;
 }
 
 void vec_result(json_object *result)
 {
-	json_object *headers = vec_get(result, "response_headers"), *trailers = vec_get(result, "trailers");
+	json_object *headers = vec_get(result, "response_headers"),
+		    *trailers = vec_get(result, "trailers");
 	const char *raw = vec_str(result, "grpc_message_raw");
 	gint64 status = vec_int(result, "grpc_status", -1);
 	const char *status_text, *message_text;
@@ -183,21 +195,22 @@ void vec_result(json_object *result)
 	message_text = vec_header(trailers, "grpc-message");
 
 	if (status >= 0)
-		vec_ok(status_text && g_ascii_strtoll(status_text, NULL, 10) == status, "grpc-status %" G_GINT64_FORMAT,
-		       status);
+		vec_ok(status_text && g_ascii_strtoll(status_text, NULL, 10) == status,
+		       "grpc-status %" G_GINT64_FORMAT, status);
 
 	if (raw || message_text) {
 		g_autofree char *text = percent_decode(message_text ? message_text : raw);
 
-		vec_ok(text && g_strcmp0(raw ? raw : message_text, message_text ? message_text : raw) == 0,
+		vec_ok(text && g_strcmp0(raw ? raw : message_text,
+					 message_text ? message_text : raw) == 0,
 		       "grpc-message percent-decodes");
 	}
 }
 
 /* --- sealed boxes ----------------------------------------------------------------------------- */
 
-static void check_open(const struct nbh_key *own_private, const struct nbh_key *far_public, GBytes *sealed,
-                       GBytes *plain, const char *who)
+static void check_open(const struct nbh_key *own_private, const struct nbh_key *far_public,
+		       GBytes *sealed, GBytes *plain, const char *who)
 {
 	g_autoptr(GBytes) opened = NULL, again = NULL;
 	gsize len, plain_len;
@@ -212,12 +225,15 @@ static void check_open(const struct nbh_key *own_private, const struct nbh_key *
 
 	if (len >= NBH_BOX_OVERHEAD) {
 		again = nbh_box_seal(own_private, far_public, plain_data, plain_len, data);
-		vec_ok(again && g_bytes_equal(again, sealed), "seals again to the same bytes with the %s key", who);
+		vec_ok(again && g_bytes_equal(again, sealed),
+		       "seals again to the same bytes with the %s key", who);
 	}
 }
 
-/* Recorded as not opening: not with the receiver's key, which is the server's if nobody is named. */
-static void check_closed(json_object *file, const VecKeys *from, const char *to_name, GBytes *sealed)
+/* Recorded as not opening: not with the receiver's key, which is the server's if nobody is named.
+ */
+static void check_closed(json_object *file, const VecKeys *from, const char *to_name,
+			 GBytes *sealed)
 {
 	g_autoptr(GBytes) opened = NULL;
 	gsize len;
@@ -252,7 +268,8 @@ void vec_sealed(json_object *file, json_object *part, GBytes *plain)
 	if (!has_from || !has_to || !plain)
 		return;
 
-	vec_ok(!nbh_key_is_zero(&from.private_key) || !nbh_key_is_zero(&to.private_key), "one of the private keys is known");
+	vec_ok(!nbh_key_is_zero(&from.private_key) || !nbh_key_is_zero(&to.private_key),
+	       "one of the private keys is known");
 	check_open(&to.private_key, &from.public_key, sealed, plain, "receiver's");
 	check_open(&from.private_key, &to.public_key, sealed, plain, "sender's");
 }

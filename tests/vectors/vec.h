@@ -20,9 +20,10 @@ const char *vec_str(json_object *object, const char *key);  /* NULL if absent */
 gint64 vec_int(json_object *object, const char *key, gint64 fallback);
 gboolean vec_bool(json_object *object, const char *key, gboolean fallback);
 GBytes *vec_hex(json_object *object, const char *key); /* NULL if absent; a bad one is a failure */
-gsize vec_len(json_object *array);                     /* 0 if NULL */
+gsize vec_len(json_object *array);		       /* 0 if NULL */
 
-/* A named pair of the file's "keys". FALSE if there is no such name. private_key zero: not known. */
+/* A named pair of the file's "keys". FALSE if there is no such name. private_key zero: not known.
+ */
 typedef struct {
 	struct nbh_key public_key, private_key;
 } VecKeys;
@@ -50,9 +51,10 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VecArena, vec_arena_clear)
 
 /* Compares with the "decoded" form by walking the descriptor. why: the first difference. */
 gboolean vec_decoded_equal(const ProtobufCMessage *message, json_object *decoded, GString *why);
-/* plain decodes, equals decoded, and packs to the same bytes when canonical. NULL if it does not decode. */
-ProtobufCMessage *vec_message(VecArena *arena, const ProtobufCMessageDescriptor *type, json_object *part,
-                              GBytes *plain);
+/* plain decodes, equals decoded, and packs to the same bytes when canonical. NULL if it does not
+ * decode. */
+ProtobufCMessage *vec_message(VecArena *arena, const ProtobufCMessageDescriptor *type,
+			      json_object *part, GBytes *plain);
 
 /* The parts, one per file of the directory. */
 void vec_management(json_object *file);

@@ -1,0 +1,51 @@
+#ifndef NBH_APP_LAUNCH_H
+#define NBH_APP_LAUNCH_H
+
+/*
+ * One program started by the launcher: fork, become its user, exec. What a program inherits besides
+ * standard output and error (standard input is /dev/null), each only where it is needed:
+ *
+ *   3  the config directory (O_PATH), when its user does not get there by name: --config-dir is
+ *      then /proc/self/fd/3
+ *   4  /dev/net/tun, not attached yet, for netbird-wg where its user may not open it; the number is
+ *      in NB_TUN_FD. With CAP_NET_ADMIN it becomes wireguard-go's device (its WG_TUN_FD)
+ *   5  the setup key (a memfd) for netbird-helper; NB_SETUP_KEY_FILE names /proc/self/fd/5
+ */
+
+#include "app/confdir.h"
+#include "app/users.h"
+
+enum nbh_launch_role {
+	NBH_LAUNCH_WG,
+	NBH_LAUNCH_ICE,
+	NBH_LAUNCH_HELPER,
+	NBH_LAUNCH_N_ROLES
+};
+
+#define NBH_LAUNCH_ARGS_MAX 24
+
+struct nbh_launch {
+	struct nbh_confdir dir;
+	struct nbh_users users;
+	char program_dir[PATH_MAX];    /* where our own binary is */
+	char *const *helper_args;      /* borrowed; what follows --config-dir DIR; NULL-terminated */
+	int key_fd;                    /* owned; the setup key's memfd, or -1 */
+	bool is_reachable[NBH_LAUNCH_N_ROLES];
+	bool debug;                    /* netbird-wg and netbird-ice say more, too */
+};
+
+const char *nbh_launch_name(enum nbh_launch_role role);
+struct nbh_identity nbh_launch_identity(const struct nbh_launch *launch, enum nbh_launch_role role);
+
+/*
+ * Prepares the directory and /run/wireguard, reads the setup key (setup_key_file or
+ * NB_SETUP_KEY_FILE; "-" is standard input) while we are root.
+ */
+int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *const *helper_args,
+                    const char *setup_key_file, struct nbh_why *why);
+void nbh_launch_clear(struct nbh_launch *launch);
+
+/* The pid, or -errno. What fails in the child is logged there; it ends with 126 or 127. */
+pid_t nbh_launch_start(const struct nbh_launch *launch, enum nbh_launch_role role, struct nbh_why *why);
+
+#endif

@@ -1,0 +1,33 @@
+#ifndef NBH_APP_LAUNCHER_H
+#define NBH_APP_LAUNCHER_H
+
+/*
+ * netbird-helper as root: reads no input, starts netbird-wg, netbird-ice and netbird-helper, each
+ * as its own user with what it needs (app/users.h, app/launch.h), starts them again when they end,
+ * and ends them when it is told to. No GLib, no main loop but one poll().
+ *
+ * A program that already runs on the directory (its lock says so) is not started twice:
+ *   - one in a unit of its own (cgroup .../netbird-wg.service) or of another user is left alone;
+ *     if it is gone for good, ours takes its place;
+ *   - any other is what an earlier launcher left: taken over by pidfd, like one of our own.
+ *
+ * A child that ends is started again after 0.2 s, growing to 5 s while it ends within 10 s.
+ * netbird-ice's 75 ("start me again") means at once. netbird-helper's 2, 69, 77 and 78 are final:
+ * the others are ended and the launcher returns the same code. SIGTERM, SIGINT and SIGHUP are passed
+ * on to all three as SIGTERM; then 0 is returned. The tunnels stay in the kernel.
+ * When the launcher itself is killed, the three live on.
+ */
+
+#include <stdbool.h>
+
+struct nbh_launcher_options {
+	const char *config_dir;
+	char *const *helper_args;   /* NULL-terminated, or NULL: what follows "--config-dir DIR", e.g. "up" ... */
+	const char *setup_key_file; /* NULL: NB_SETUP_KEY_FILE, if that is set */
+	bool debug;                 /* --debug for netbird-wg and netbird-ice */
+};
+
+/* Returns the exit code. Logging must be set up. */
+int nbh_launcher_run(const struct nbh_launcher_options *options);
+
+#endif
