@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,9 +36,11 @@ static void pass_capability(void)
 		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0);
 }
 
-static void __attribute__((noreturn)) run_child(const char *program, const char *ifname, int out)
+/* tun: attached already, or -1 for "open it yourself". */
+static void __attribute__((noreturn)) run_child(const char *program, const char *ifname, int tun, int out)
 {
-	char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
+	char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" },
+		                      tun < 0 ? NULL : (char[]){ "WG_TUN_FD=3" }, NULL };
 	char *argv[] = { (char *)program, (char *)ifname, NULL };
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
@@ -45,6 +50,8 @@ static void __attribute__((noreturn)) run_child(const char *program, const char 
 	setsid();
 	pass_capability();
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(out, 2) < 0)
+		_exit(126);
+	if (tun == 3 ? fcntl(tun, F_SETFD, 0) < 0 : tun >= 0 && dup2(tun, 3) < 0)
 		_exit(126);
 	execve(program, argv, environment);
 	_exit(127);
@@ -88,6 +95,44 @@ static const char *last_line(char *text)
 
 	line = strrchr(text, '\n');
 	return line ? line + 1 : text;
+}
+
+/*
+ * Where only root may open /dev/net/tun, the launcher gives us an open one (NB_TUN_FD); a name makes
+ * it a device. It serves once: were we to keep it, the device would outlive a wireguard-go that
+ * died. -ENOENT: none was given. -ESTALE: it is used up; a new process of ours gets another.
+ */
+static int take_given_tun(const char *ifname, struct nbh_why *why)
+{
+	static bool is_used;
+	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	const char *number = getenv("NB_TUN_FD");
+	int fd, r;
+
+	if (is_used) {
+		nbh_why_set(why, "/dev/net/tun: the launcher's was used; starting again for another");
+		return -ESTALE;
+	}
+
+	if (!number)
+		return -ENOENT;
+
+	is_used = true;
+	fd = (int)strtol(number, NULL, 10);
+	memcpy(ifr.ifr_name, ifname, strnlen(ifname, IFNAMSIZ - 1));
+	if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+		nbh_why_set(why, "NB_TUN_FD=%.20s: not an open descriptor", number);
+		return -EBADF;
+	}
+
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+		r = -errno;
+		nbh_why_set(why, "/dev/net/tun: cannot make %s: %s", ifname, strerror(-r));
+		close(fd);
+		return r;
+	}
+
+	return fd;
 }
 
 static int check_tun(struct nbh_why *why)
@@ -135,12 +180,8 @@ int wg_spawn_wireguard_go(const char *program, const char *ifname, struct nbh_wh
 {
 	char said[OUTPUT_BYTES] = "";
 	bool in_time;
-	int out[2], r;
+	int out[2], r, tun;
 	pid_t pid;
-
-	r = check_tun(why);
-	if (r < 0)
-		return r;
 
 	if (access(program, X_OK) < 0) {
 		nbh_why_set(why, "%s is missing: install wireguard-go, or remove \"userspace\" from"
@@ -160,13 +201,22 @@ int wg_spawn_wireguard_go(const char *program, const char *ifname, struct nbh_wh
 		return -EPERM;
 	}
 
-	if (pipe2(out, O_CLOEXEC) < 0)
-		return -errno;
+	tun = take_given_tun(ifname, why);
+	r = tun == -ENOENT ? check_tun(why) : tun;
+	if (r < 0)
+		return r;
+
+	if (pipe2(out, O_CLOEXEC) < 0) {
+		r = -errno;
+		nbh_close_fd(&tun);
+		return r;
+	}
 
 	pid = fork();
 	if (pid == 0)
-		run_child(program, ifname, out[1]);
+		run_child(program, ifname, tun, out[1]);
 
+	nbh_close_fd(&tun);
 	close(out[1]);
 	if (pid < 0) {
 		r = -errno;
