@@ -57,7 +57,7 @@ peer b a 192.0.2.1:51820 100.64.0.1/32 1
 ok "a applied generation 1" until_true 10 generation_is a 1
 ok "b applied generation 1" until_true 10 generation_is b 1
 ok "ping a to b" ip netns exec a ping -q -c 3 -i 0.2 -W 5 100.64.0.2
-ok "a reports the handshake" until_true 5 status_has a '.peers[0].lastHandshake[:2] == "20"'
+ok "a reports the handshake" until_true 15 status_has a '.peers[0].lastHandshake[:2] == "20"'
 ok "MTU is set" sh -c 'ip -n a link show nbh0 | grep -q "mtu 1280"'
 
 stop_wg a KILL
