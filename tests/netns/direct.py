@@ -46,8 +46,8 @@ def connect(hub, host_a, host_b, **extra):
 def check_cost_under_load(a, b):
     """While iperf3 runs through the tunnel, the programs beside WireGuard do next to nothing."""
     address = b.overlay()
-    server = b.host.start("iperf3-server", ["iperf3", "-s", "-1", "-B", address])
-    wait_for(lambda: "listening" in server.log(), 5, "iperf3 listens", watch=[server])
+    server = b.host.start("iperf3-server", ["iperf3", "-s", "-1", "--forceflush", "-B", address])
+    wait_for(lambda: "Server listening" in server.log(), 5, "iperf3 listens", watch=[server])
     client = a.host.start("iperf3-client", ["iperf3", "-c", address, "-B", a.overlay(),
                                             "-t", TRAFFIC_SECONDS + 3, "--json"])
     before_bytes = wg_bytes(a, b.key)
