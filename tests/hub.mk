@@ -28,4 +28,3 @@ TESTS += $(hub_tests)
 %C%_contract_test_hub_clients_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_contract_test_hub_clients_LDADD = $(HUB_TEST_LIBS)
 
-EXTRA_DIST += %D%/netns/hub-official.sh
