@@ -11,3 +11,21 @@ check-local: $(BUILT_SOURCES)
 	python3 $(srcdir)/%D%/check-layers $(srcdir)
 	python3 $(srcdir)/%D%/check-banned $(srcdir)
 	python3 $(srcdir)/%D%/check-headers $(srcdir) $(HEADERS_CC)
+
+# systemd: units, users, directories.
+EXTRA_DIST += %D%/units/README.md %D%/units/netbird-helper.service.in %D%/units/netbird-ice.service.in \
+	%D%/units/netbird-wg.service.in %D%/units/sysusers.d/netbird-helper.conf \
+	%D%/units/tmpfiles.d/netbird-helper.conf
+if UNITS
+systemdsystemunit_DATA = %D%/units/netbird-helper.service %D%/units/netbird-ice.service \
+	%D%/units/netbird-wg.service
+sysusersdir = $(prefix)/lib/sysusers.d
+sysusers_DATA = %D%/units/sysusers.d/netbird-helper.conf
+tmpfilesdir = $(prefix)/lib/tmpfiles.d
+tmpfiles_DATA = %D%/units/tmpfiles.d/netbird-helper.conf
+CLEANFILES += $(systemdsystemunit_DATA)
+
+SUFFIXES = .service.in .service
+.service.in.service:
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && $(SED) 's,@sbindir[@],$(sbindir),g' $< > $@.tmp && mv $@.tmp $@
+endif

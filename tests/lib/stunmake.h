@@ -1,5 +1,5 @@
-#ifndef NBH_TESTS_STUNMAKE_H
-#define NBH_TESTS_STUNMAKE_H
+#ifndef NBH_TESTS_LIB_STUNMAKE_H
+#define NBH_TESTS_LIB_STUNMAKE_H
 
 /* A Binding request of an ICE agent: USERNAME "to:from", MESSAGE-INTEGRITY, optionally 0x8100 behind. */
 
