@@ -31,7 +31,8 @@ check_PROGRAMS += %D%/lib/ice-drive %D%/lib/stun-standin
 %C%_lib_stun_standin_LDADD = src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
 
 EXTRA_DIST += %D%/lib/wg-standin.py %D%/netns/iceport.py %D%/netns/case-ice-lan.py \
-	%D%/netns/case-ice-nat.py %D%/netns/case-ice-v6.py %D%/netns/case-ice-official.py %D%/lib/officialpeer.py
+	%D%/netns/case-ice-nat.py %D%/netns/case-ice-v6.py %D%/netns/case-ice-official.py %D%/lib/officialpeer.py \
+	%D%/netns/case-ice-socket.py %D%/netns/soak-ice-many.py
 
 check_PROGRAMS += %D%/unit/test-ice-packet %D%/unit/test-ice-port
 TESTS += %D%/unit/test-ice-packet %D%/unit/test-ice-port

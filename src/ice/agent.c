@@ -10,6 +10,7 @@
 
 /* RFC 8445: 500 ms, then doubled: three checks per pair take 3.5 s. */
 #define CHECKS_PER_PAIR 3
+#define CLOSE_TURNS_MAX 64
 #define COMPONENT NICE_COMPONENT_TYPE_RTP
 
 struct _NbhAgent {
@@ -259,31 +260,28 @@ guint16 nbh_agent_q(const NbhAgent *agent)
 	return agent->q;
 }
 
-/* Releases the source object from an idle: libnice is still on the stack here. */
-static void on_nice_closed(GObject *object, GAsyncResult *result G_GNUC_UNUSED, gpointer data)
+static void on_nice_closed(GObject *object, GAsyncResult *result G_GNUC_UNUSED, gpointer owner G_GNUC_UNUSED)
 {
-	GMainContext *context = data;
-
 	g_object_unref(object);
-	g_main_context_unref(context);
 }
 
 void nbh_agent_free(NbhAgent *agent)
 {
-	GMainContext *context = agent->context;
-
 	g_signal_handlers_disconnect_by_data(agent->nice, agent);
 	nbh_port_remove(agent->port, agent->q);
-	g_main_context_ref(context);
-	nice_agent_close_async(agent->nice, on_nice_closed, context);
+
+	/* So that the end of it is reported in the agent's own context, which runs right here. */
+	g_main_context_push_thread_default(agent->context);
+	nice_agent_close_async(agent->nice, on_nice_closed, NULL);
 
 	/*
-	 * Without TURN there is nothing to say goodbye to, so it ends within these turns. If libnice
-	 * should ever wait for something here, its sockets and memory stay, but nothing runs any more.
+	 * Without TURN there is nobody to say goodbye to, so it is over within these turns. Should
+	 * libnice ever wait for something, its sockets stay, but nothing runs any more.
 	 */
-	for (int i = 0; i < 64 && g_main_context_iteration(context, FALSE); i++)
+	for (int i = 0; i < CLOSE_TURNS_MAX && g_main_context_iteration(agent->context, FALSE); i++)
 		;
 
-	g_main_context_unref(context);
+	g_main_context_pop_thread_default(agent->context);
+	g_main_context_unref(agent->context);
 	g_free(agent);
 }

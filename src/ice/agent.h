@@ -38,7 +38,7 @@ gboolean nbh_agent_add_candidate(NbhAgent *agent, const NbhCandidate *candidate)
 const NbhCandidateSet *nbh_agent_candidates(const NbhAgent *agent);
 guint16 nbh_agent_q(const NbhAgent *agent);
 
-/* No event after this. libnice closes in its own time, bounded by nothing that we wait for. */
+/* No event after this. */
 void nbh_agent_free(NbhAgent *agent);
 
 #endif

@@ -172,16 +172,23 @@ static void on_closed(NbhIceLink *link G_GNUC_UNUSED, const char *why, gpointer 
 
 static const NbhIceLinkEvents link_events = { on_message, on_garbage, on_closed };
 
+/* errno, said and returned. */
+static int failed(struct nbh_why *why, const char *what, const char *advice)
+{
+	int r = -errno;
+
+	nbh_why_set(why, "%s: %s%s", what, g_strerror(-r), advice);
+	return r;
+}
+
 /* A socket in a directory that somebody else may write to is only as good as the user behind it. */
 static int check_server(int fd, const struct stat *dir, struct nbh_why *why)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len)) {
-		nbh_why_set(why, "ice/ice.sock: %s", g_strerror(errno));
-		return -errno;
-	}
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		return failed(why, "ice/ice.sock", "");
 
 	if (cred.uid != dir->st_uid && cred.uid != 0) {
 		nbh_why_set(why, "ice/ice.sock: served by user %u, but ice/ belongs to user %u: chown ice/ to the"
@@ -202,24 +209,18 @@ static int connect_socket(const char *config_dir, struct nbh_why *why)
 	struct stat st;
 	int r;
 
-	if (dir < 0 || fstat(dir, &st)) {
-		nbh_why_set(why, "%s: %s", path, g_strerror(errno));
-		return -errno;
-	}
+	if (dir < 0 || fstat(dir, &st))
+		return failed(why, path, "");
 
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd < 0) {
-		nbh_why_set(why, "socket: %s", g_strerror(errno));
-		return -errno;
-	}
+	if (fd < 0)
+		return failed(why, "socket", "");
 
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "/proc/self/fd/%d/ice.sock", dir);
 
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
-		nbh_why_set(why, "%s/ice.sock: %s: is netbird-ice running?", path, g_strerror(errno));
-		return -errno;
-	}
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
+		return failed(why, path, ": is netbird-ice running?");
 
 	r = check_server(fd, &st, why);
 	return r ? r : nbh_steal_fd(&fd);

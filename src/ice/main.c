@@ -168,26 +168,35 @@ static int open_directory(const Options *options, int *ret_fd, struct nbh_why *w
 {
 	nbh_cleanup_close int dir = open(options->config_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	nbh_cleanup_close int ice = -1;
-	gboolean is_new;
+	gboolean is_new, cannot_make;
+	int r;
 
 	if (dir < 0) {
-		nbh_why_set(why, "%s: %s", options->config_dir, g_strerror(errno));
-		return -errno;
+		r = -errno;
+		nbh_why_set(why, "%s: %s", options->config_dir, g_strerror(-r));
+		return r;
 	}
 
 	is_new = !mkdirat(dir, "ice", 0750);
-	ice = openat(dir, "ice", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	r = -errno;
+	cannot_make = !is_new && r != -EEXIST;
+
+	if (!cannot_make) {
+		ice = openat(dir, "ice", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		r = -errno;
+	}
 
 	if (ice < 0) {
 		nbh_why_set(why, "%s/ice: %s: make it, owned by the user of netbird-ice, mode 0750",
-		            options->config_dir, g_strerror(errno));
-		return -errno;
+		            options->config_dir, g_strerror(-r));
+		return r;
 	}
 
-	if (is_new && geteuid() == 0 &&
-	    (fchmod(ice, 0750) || fchown(ice, options->isolate.user, options->isolate.group))) {
-		nbh_why_set(why, "%s/ice: cannot hand it over: %s", options->config_dir, g_strerror(errno));
-		return -errno;
+	if (is_new && (fchmod(ice, 0750) || (geteuid() == 0 &&
+	                                     fchown(ice, options->isolate.user, options->isolate.group)))) {
+		r = -errno;
+		nbh_why_set(why, "%s/ice: cannot hand it over: %s", options->config_dir, g_strerror(-r));
+		return r;
 	}
 
 	*ret_fd = nbh_steal_fd(&ice);
@@ -216,8 +225,9 @@ static int run(const Options *options)
 		return report(r, &why);
 
 	if (fchdir(dir)) {
-		nbh_why_set(&why, "%s/ice: %s", options->config_dir, g_strerror(errno));
-		return report(-errno, &why);
+		r = -errno;
+		nbh_why_set(&why, "%s/ice: %s", options->config_dir, g_strerror(-r));
+		return report(r, &why);
 	}
 
 	r = nbh_lock_take(dir, NBH_LOCK_ICE, &lock, &why);

@@ -278,8 +278,10 @@ static int listen_here(struct nbh_why *why)
 	unlink(SOCKET_NAME); /* of a predecessor: the lock says that it is gone */
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) || chmod(SOCKET_NAME, 0660) || listen(fd, 8)) {
-		nbh_why_set(why, "ice/" SOCKET_NAME ": %s", g_strerror(errno));
-		return -errno;
+		int r = -errno;
+
+		nbh_why_set(why, "ice/" SOCKET_NAME ": %s", g_strerror(-r));
+		return r;
 	}
 
 	return nbh_steal_fd(&fd);

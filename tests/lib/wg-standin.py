@@ -1,7 +1,7 @@
 """wg-standin PORT FIFO: holds WireGuard's UDP port and tries paths over it.
 
 Answers "ping N" by "pong N". A line "ADDRESS PORT COUNT" in the FIFO sends that many pings to
-there, one after the other, and prints "answered M of COUNT by ADDRESS PORT".
+there, one after the other, and prints "answered M of COUNT". A handshake initiation is only named.
 """
 
 import os
@@ -31,6 +31,9 @@ def main():
                 sock.sendto(b"pong " + data[5:], sender)
                 continue
             if not data.startswith(b"pong ") or not target or sender[:2] != target:
+                if data[:4] == b"\1\0\0\0":
+                    print(f"initiation of {len(data)} bytes from {sender[0].removeprefix('::ffff:')} port {sender[1]}",
+                          flush=True)
                 continue
             answered += 1
         if target and left:

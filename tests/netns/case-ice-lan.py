@@ -47,7 +47,7 @@ def main(lab):
     nat = lab.nat("router")
     a, b = Node(lab, nat.host("a"), "a"), Node(lab, nat.host("b"), "b")
     a.start()
-    b.unprivileged()
+    b.unprivileged(["--fwmark", "7"])
     for flags in ([], ["--a-controlled", "--letters", "cD"]):
         result = drive_hosts(a, b, *flags)
         own, far = f"{a.host.v4}:{PORT}", f"{b.host.v4}:{PORT}"

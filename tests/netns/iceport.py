@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "lib"))
@@ -41,12 +42,12 @@ class Node:
                                            self.dir, "--debug", *argv])
         return self.ice
 
-    def unprivileged(self):
+    def unprivileged(self, argv=()):
         """As the unit starts it: own user, ambient CAP_NET_RAW, /dev/net/tun open to everybody."""
         self.host.shell("mount -t tmpfs none /dev/net && mknod /dev/net/tun c 10 200 && chmod 666 /dev/net/tun")
         os.makedirs(f"{self.dir}/ice", mode=0o750, exist_ok=True)
         os.chown(f"{self.dir}/ice", UID, UID)
-        return self.start(before=["setpriv", "--reuid", UID, "--regid", UID, "--clear-groups",
+        return self.start(argv, before=["setpriv", "--reuid", UID, "--regid", UID, "--clear-groups",
                                   "--inh-caps", "-all,+net_raw", "--ambient-caps", "+net_raw"])
 
     def pid(self):
@@ -82,6 +83,39 @@ class Node:
         check(own != os.readlink(f"/proc/{self.host.pid}/ns/net"), f"{self.name}: in the host's network")
         has_userns = os.readlink(f"/proc/{self.pid()}/ns/user") != os.readlink("/proc/self/ns/user")
         check(has_userns == (backend == "user-namespace"), f"{self.name}: user namespace")
+
+
+class Client:
+    """Speaks ice.sock itself, line by line."""
+
+    def __init__(self, node, port=PORT):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def is_connected():
+            try:
+                self.sock.connect(f"{node.dir}/ice/ice.sock")
+                return True
+            except OSError:
+                return False
+        wait_for(is_connected, 5, "ice.sock", watch=[node.ice])
+        self.expect("HELLO 1 ")
+        self.say(f"SET_PORT {port}")
+
+    def say(self, line):
+        self.sock.send(line if isinstance(line, bytes) else line.encode())
+
+    def read(self, seconds=5):
+        """One line; "" when the other end closed; None when nothing came."""
+        self.sock.settimeout(seconds)
+        try:
+            return self.sock.recv(65536).decode()
+        except TimeoutError:
+            return None
+
+    def expect(self, start, seconds=5):
+        line = self.read(seconds)
+        check(line is not None and line.startswith(start) and (start or not line), f"{start!r} expected: {line!r}")
+        return line
 
 
 class Result:
