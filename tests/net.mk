@@ -2,6 +2,7 @@
 check_LIBRARIES += %D%/lib/libnbh-test-net.a
 %C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
 %C%_lib_libnbh_test_net_a_SOURCES = \
+	%D%/lib/grpcserver.c %D%/lib/grpcserver.h \
 	%D%/lib/h2peer.c %D%/lib/h2peer.h \
 	%D%/lib/listener.c %D%/lib/listener.h \
 	%D%/lib/loop.h
@@ -29,6 +30,12 @@ TESTS += %D%/unit/test-netmon
 # Order: who needs comes before who is needed.
 SERVER_TEST_LIBS = src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a src/net/libnbh-net.a \
 	$(WIRE_LIBS) src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-mgmt
+TESTS += %D%/unit/test-mgmt
+%C%_unit_test_mgmt_SOURCES = %D%/unit/test-mgmt.c
+%C%_unit_test_mgmt_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_mgmt_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
 
 # Run by hand against a real server; see its head.
 check_PROGRAMS += %D%/tools/live-servers

@@ -179,8 +179,9 @@ static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "management does not accept this machine (%s); make a setup key there and "
 				   "run netbird-helper login", text);
+	/* "invalid request message" is about the box around it. */
 	if (mgmt->setup_key && (status == NBH_GRPC_NOT_FOUND || status == NBH_GRPC_FAILED_PRECONDITION ||
-				status == NBH_GRPC_INVALID_ARGUMENT))
+				(status == NBH_GRPC_INVALID_ARGUMENT && !strstr(text, "request message"))))
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "management refused the setup key: %s; make a new one and run "
 				   "netbird-helper login again", text);
@@ -500,8 +501,8 @@ static NbhMgmt *mgmt_open(const NbhMgmtConfig *config, const NbhMgmtEvents *even
 	mgmt->channel = channel;
 	mgmt->on_key = on_key;
 	mgmt->start = start;
-	/* As official clients: 0.8 s x1.7 up to 10 s, each delay uniform in 0..2x (netbird-wire.md 2.8). */
-	nbh_backoff_init(&mgmt->backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 100);
+	/* 0.8 s x1.7 up to 10 s as official clients, but half the jitter: theirs may wait 0..2x. */
+	nbh_backoff_init(&mgmt->backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 50);
 	return mgmt;
 }
 

@@ -214,7 +214,7 @@ static NbhSignal *signal_open(const NbhSignalConfig *config, const NbhSignalEven
 	signal->channel = channel;
 	signal->sendline = nbh_sendline_new(channel, owner);
 	signal->on_retry = on_retry;
-	nbh_backoff_init(&signal->backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 100);
+	nbh_backoff_init(&signal->backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 50);
 	open_stream(signal);
 	return signal;
 }

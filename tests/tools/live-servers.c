@@ -1,9 +1,10 @@
 /*
  * Drives the management and signal clients against a running server and prints what it took:
  *
- *   live-servers URL SETUP-KEY-FILE [SENDS]
+ *   live-servers URL SETUP-KEY-FILE [SENDS [SECONDS]]
  *
- * Registers two machines, syncs both, exchanges messages between them, logs both out again.
+ * Registers two machines, syncs both, exchanges messages between them, watches the links for some
+ * seconds (restart the server meanwhile), logs both out again.
  */
 #include "config.h"
 
@@ -191,6 +192,12 @@ static void machine_open_signal(Machine *machine)
 	}
 }
 
+static gboolean on_time_up(gpointer time_up)
+{
+	*(gboolean *)time_up = TRUE;
+	return G_SOURCE_REMOVE;
+}
+
 #define wait_for(condition)                                       \
 	G_STMT_START                                              \
 	{                                                         \
@@ -204,10 +211,11 @@ int main(int argc, char **argv)
 	Machine a = { 0 }, b = { 0 };
 	g_autofree char *key = NULL;
 	guint n_sends = argc > 3 ? (guint)strtoul(argv[3], NULL, 10) : 1000;
+	gboolean time_up = FALSE;
 	gint64 then;
 
 	if (argc < 3 || !g_file_get_contents(argv[2], &key, NULL, NULL)) {
-		fprintf(stderr, "usage: live-servers URL SETUP-KEY-FILE [SENDS]\n");
+		fprintf(stderr, "usage: live-servers URL SETUP-KEY-FILE [SENDS [SECONDS]]\n");
 		return 2;
 	}
 	g_strstrip(key);
@@ -237,6 +245,12 @@ int main(int argc, char **argv)
 		send_offer(i % 2 ? &a : &b);
 	wait_for(a.n_sent + b.n_sent == n_sends + 1 && a.n_messages + b.n_messages == n_sends + 1);
 	say(&b, "%u messages took %.2f ms, %u failed", n_sends, ms_since(then), a.n_failed + b.n_failed);
+	if (argc > 4) {
+		g_timeout_add_seconds((guint)strtoul(argv[4], NULL, 10), on_time_up, &time_up);
+		wait_for(time_up);
+		/* Whoever was cut off may need a moment. */
+		wait_for(a.is_synced && b.is_synced && a.signal_up && b.signal_up);
+	}
 	nbh_mgmt_grpc.logout(a.mgmt, on_logout);
 	nbh_mgmt_grpc.logout(b.mgmt, on_logout);
 	wait_for(a.logged_out && b.logged_out);
