@@ -37,3 +37,9 @@ TESTS += %D%/unit/test-conn
 %C%_unit_test_conn_SOURCES = %D%/unit/test-conn.c
 %C%_unit_test_conn_CFLAGS = $(core_test_cflags)
 %C%_unit_test_conn_LDADD = $(core_test_ldadd)
+
+check_PROGRAMS += %D%/scenario/test-conn-pair
+TESTS += %D%/scenario/test-conn-pair
+%C%_scenario_test_conn_pair_SOURCES = %D%/scenario/test-conn-pair.c
+%C%_scenario_test_conn_pair_CFLAGS = $(core_test_cflags)
+%C%_scenario_test_conn_pair_LDADD = $(core_test_ldadd)

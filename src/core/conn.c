@@ -31,6 +31,7 @@
 #define PUBLISH_HELPER_MS 250    /* see publish_selection() */
 #define ATTEMPT_MS 15000         /* libnice fails after 7 s, the official agent after 12 s */
 #define ANSWER_STALE_MS 1000     /* an ANSWER that waited longer for a slot is confirmed by an OFFER */
+#define FAILURES_MAX 2           /* attempts of one pair of sessions */
 #define RESELECT_MS 5000         /* rule 17: "selected for some seconds" */
 #define FIRST_HANDSHAKE_MS 30000 /* 4.6 */
 #define HANDSHAKE_STALE_MS 210000 /* WireGuard's reject-after-time of 180 s and a report every 10 s */
@@ -175,10 +176,19 @@ static void draw_session(Step *s)
 	s->conn->local = s->event->new_creds;
 	s->conn->local_session = s->event->new_session;
 	s->conn->local_session.present = TRUE;
+	s->conn->failures = 0;
+}
+
+static gboolean is_same_session(const NbhConn *conn, const NbhConnEvent *event)
+{
+	return conn->remote_session.present && event->u.offer.session.present &&
+	       memcmp(conn->remote_session.bytes, event->u.offer.session.bytes, NBH_SESSION_ID_LEN) == 0;
 }
 
 static void take_remote(Step *s)
 {
+	if (!is_same_session(s->conn, s->event))
+		s->conn->failures = 0;
 	s->conn->remote = s->event->u.offer.creds;
 	s->conn->remote_session = s->event->u.offer.session;
 	s->conn->remote_at = s->now;
@@ -348,10 +358,18 @@ static void lose(Step *s, const char *reason, gboolean offer_at_once)
 
 /* ---- what WireGuard gets ---- */
 
+/* A WireGuard session that goes on makes its next handshake when it is due, not after a publish. */
+static nbh_mono handshake_deadline(const NbhConn *conn)
+{
+	nbh_mono first = nbh_mono_add_ms(conn->published_at, FIRST_HANDSHAKE_MS);
+	nbh_mono stale = nbh_mono_add_ms(conn->handshake_at, HANDSHAKE_STALE_MS);
+
+	return conn->had_handshake && nbh_mono_before(first, stale) ? stale : first;
+}
+
 static void publish_direct(Step *s, gboolean new_session)
 {
 	NbhConn *conn = s->conn;
-	nbh_mono deadline = nbh_mono_add_ms(s->now, FIRST_HANDSHAKE_MS);
 
 	conn->path.kind = NBH_PATH_DIRECT;
 	conn->path.endpoint = conn->pair.remote;
@@ -359,6 +377,7 @@ static void publish_direct(Step *s, gboolean new_session)
 	if (new_session) {
 		conn->path.session++;
 		conn->had_handshake = FALSE;
+		conn->renewed_at = s->now;
 	}
 	publish(s);
 
@@ -367,19 +386,10 @@ static void publish_direct(Step *s, gboolean new_session)
 	conn->woken_here = FALSE;
 	conn->has_initiation = FALSE;
 
-	/* A WireGuard session that goes on makes its next handshake when it is due, not now. */
-	if (conn->had_handshake) {
-		nbh_mono stale = nbh_mono_add_ms(conn->handshake_at, HANDSHAKE_STALE_MS);
-
-		if (nbh_mono_before(deadline, stale))
-			deadline = stale;
-	}
-	arm_at(s, NBH_CONN_TIMER_HANDSHAKE, deadline);
-
 	conn->had_path = TRUE;
 	conn->renew = FALSE;
-	/* What WireGuard did since the selection counts, unless the peer is made anew now. */
-	conn->published_at = new_session ? s->now : conn->selected_at;
+	conn->published_at = s->now;
+	arm_at(s, NBH_CONN_TIMER_HANDSHAKE, handshake_deadline(conn));
 }
 
 /*
@@ -391,8 +401,7 @@ static void publish_direct(Step *s, gboolean new_session)
  *     was captured
  *   official, else               at once, new if   after 100 ms, new   (rules 6, 7, 17)
  *                                one may exist
- */
-/*
+ *
  * Between helpers only one side begins the first handshake. An endpoint with a keepalive makes
  * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
  * and wait 5 s (WireGuard keeps one handshake per peer). So the controlled side waits until the
@@ -434,7 +443,7 @@ static void forget_peer(NbhConn *conn)
 	conn->woken_here = FALSE;
 	conn->has_initiation = FALSE;
 	conn->handshake_at = (nbh_mono){ 0 };
-	conn->published_at = (nbh_mono){ 0 };
+	conn->published_at = conn->renewed_at = (nbh_mono){ 0 };
 	conn->selected_at = (nbh_mono){ 0 };
 }
 
@@ -502,12 +511,6 @@ static void on_slot(Step *s)
 
 /* ---- events: the peer ---- */
 
-static gboolean is_same_session(const NbhConn *conn, const NbhConnEvent *event)
-{
-	return conn->remote_session.present && event->u.offer.session.present &&
-	       memcmp(conn->remote_session.bytes, event->u.offer.session.bytes, NBH_SESSION_ID_LEN) == 0;
-}
-
 /*
  * An OFFER or ANSWER ":". Without a relay there is nothing that we could offer or answer such a
  * peer; our own offers go on, should it change its mind.
@@ -552,8 +555,10 @@ static void answer_makes_agent(Step *s)
 }
 
 /*
- * Rule 17: the peer has had no handshake for 30 s and made a new agent for the same session. Ours
- * is made anew, too, with the same credentials, and at its selection the WireGuard peer.
+ * We are up and the peer, in the same session, is not. Rule 17: an official one has had no
+ * handshake for 30 s and made a new agent. A helper's agent was made anew before it was told of the
+ * selection, and nobody nominates twice (rule 16). Ours is made anew, too, with the same
+ * credentials; at its selection an official peer's WireGuard session is, as well.
  */
 static void renew_agent(Step *s)
 {
@@ -583,7 +588,7 @@ static void offer_meets_agent(Step *s)
 		check_again(s, is_new ? "NEW_SESSION" : "OFFER");
 	} else if (conn->state == NBH_CONN_CHECKING) {
 		answer(s, TRUE); /* it may only now make its agent, of this ANSWER */
-	} else if (same && !conn->far_is_helper && nbh_mono_diff_ms(s->now, conn->selected_at) > RESELECT_MS) {
+	} else if (same && nbh_mono_diff_ms(s->now, conn->selected_at) > RESELECT_MS) {
 		renew_agent(s);
 	} else {
 		answer(s, FALSE);
@@ -764,6 +769,7 @@ static void on_reselected(Step *s)
 static void fail(Step *s, const char *reason)
 {
 	s->conn->attempts++;
+	s->conn->failures++;
 	enter(s, NBH_CONN_BACKOFF, reason);
 	if (s->conn->candidates.n == 0)
 		s->conn->why_not_direct = "no candidate came from the peer and no check either";
@@ -861,20 +867,21 @@ static void on_handshake(Step *s)
 	NbhConn *conn = s->conn;
 	nbh_mono at = s->event->u.handshake_at;
 
-	if (conn->far_is_helper && conn->state == NBH_CONN_UP && is_armed(conn, NBH_CONN_TIMER_PUBLISH)) {
+	/* What the controlled side of two helpers waits for. */
+	if (conn->far_is_helper && is_armed(conn, NBH_CONN_TIMER_PUBLISH)) {
 		disarm(s, NBH_CONN_TIMER_PUBLISH);
 		publish_direct(s, FALSE);
 	}
 
 	/* One from before the WireGuard peer was made anew proves nothing. */
 	if (conn->path.kind != NBH_PATH_DIRECT || !nbh_mono_before(conn->handshake_at, at) ||
-	    nbh_mono_before(nbh_mono_add_ms(at, HANDSHAKE_SLACK_MS), conn->published_at))
+	    nbh_mono_before(nbh_mono_add_ms(at, HANDSHAKE_SLACK_MS), conn->renewed_at))
 		return;
 
 	conn->handshake_at = at;
 	conn->had_handshake = TRUE;
 	if (conn->state == NBH_CONN_UP && !is_armed(conn, NBH_CONN_TIMER_PUBLISH))
-		arm_at(s, NBH_CONN_TIMER_HANDSHAKE, nbh_mono_add_ms(at, HANDSHAKE_STALE_MS));
+		arm_at(s, NBH_CONN_TIMER_HANDSHAKE, handshake_deadline(conn));
 }
 
 /* Messages of the last seconds may be lost, and our candidates may be others now. */
@@ -889,6 +896,23 @@ static void on_network_up(Step *s)
 {
 	if (s->event->u.path_changed)
 		lose(s, "NETWORK_CHANGED", TRUE);
+}
+
+/*
+ * Another offer of the same session restarts only a peer that gave up. One that is connected, while
+ * our agent was made anew and will not be nominated (rule 16), answers and keeps its agent for
+ * ever; it takes a new session to move it. Once per doubled interval, so rule 10 is kept.
+ */
+static void on_offer_timer(Step *s)
+{
+	NbhConn *conn = s->conn;
+
+	if (conn->state == NBH_CONN_BACKOFF && conn->failures >= FAILURES_MAX) {
+		enter(s, state_without_agent(conn), "NEW_ATTEMPT");
+		draw_session(s);
+	}
+	send_offer(s);
+	arm_offer(s);
 }
 
 static void on_candidates_timer(Step *s)
@@ -914,8 +938,7 @@ static void on_timer(Step *s)
 	conn->timers[timer] = NBH_MONO_NEVER;
 	switch (timer) {
 	case NBH_CONN_TIMER_OFFER:
-		send_offer(s);
-		arm_offer(s);
+		on_offer_timer(s);
 		break;
 	case NBH_CONN_TIMER_CANDIDATES:
 		on_candidates_timer(s);

@@ -21,7 +21,8 @@
  *   DEGRADED   as SIGNALING, while the lost direct path  OFFER timer      OFFER, ANSWER -> QUEUED
  *              stays published
  *   BACKOFF    attempt failed; the agent still answers,  agent,           SELECTED -> UP;
- *              offers of the same session go on          OFFER timer      OFFER, ANSWER -> QUEUED
+ *              offers of the same session go on          OFFER timer      OFFER, ANSWER -> QUEUED;
+ *                                                                         2nd time: TIMER -> SIGNALING
  *   any                                                                   STOP -> DOWN; GO_IDLE -> IDLE
  *
  * What WireGuard has is `path`, and that is apart from the state: a direct path stays through QUEUED,
@@ -37,8 +38,8 @@
  * ours any more is closed.
  *
  * Session ids. A new one of our own, with new credentials, is drawn at START, when the session is
- * lost or goes idle, and when an OFFER brings another session of the peer while our agent is open.
- * Otherwise offers repeat the one that is: a new id cancels what the peer is trying (rule 10). An
+ * lost or goes idle, after the second failure of one pair of sessions, and when an OFFER brings
+ * another session of the peer while our agent is open. Otherwise offers repeat the one that is: a new id cancels what the peer is trying (rule 10). An
  * ANSWER with another id means that the peer had dropped the agent which our last offer named: we
  * start over with the same session of our own, which that ANSWER was made for.
  */
@@ -242,7 +243,9 @@ typedef struct {
 	gboolean renew;         /* the next selection needs a new WireGuard session (rule 17) */
 	gboolean woken_here, has_initiation;
 
-	nbh_mono state_since, session_began, selected_at, published_at, handshake_at; /* 0: never */
+	nbh_mono state_since, session_began, selected_at, handshake_at; /* 0: never */
+	nbh_mono published_at, renewed_at; /* the direct path; with a new WireGuard session */
+	guint failures;         /* of this pair of sessions */
 	guint attempts, losses; /* failed attempts; selected paths that were lost */
 	const char *why_not_direct; /* static text for status; NULL when direct */
 	nbh_mono timers[NBH_CONN_N_TIMERS]; /* NBH_MONO_NEVER: not armed */

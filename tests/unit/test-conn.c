@@ -50,7 +50,7 @@ static void rig_init(Rig *rig, gboolean controlling)
 	const struct nbh_key low = { { 0xfb, 0xff } }, high = { { 0x10 } };
 
 	memset(rig, 0, sizeof(*rig));
-	rig->now = (nbh_mono){ 1000000 };
+	rig->now = (nbh_mono){ 1000000000 };
 	nbh_conn_init(&rig->conn, controlling ? &high : &low, controlling ? &low : &high, rig->now);
 	g_assert_cmpint(rig->conn.controlling, ==, controlling);
 	for (guint i = 0; i < NBH_CONN_N_TIMERS; i++)
@@ -175,7 +175,7 @@ static void check_invariants(const Rig *rig)
 	g_assert_cmpuint(conn->candidates.n, <=, NBH_CANDIDATES_PER_PEER_MAX);
 	g_assert_true((conn->why_not_direct == NULL) == (state == NBH_CONN_UP));
 	if (conn->far_is_helper)
-		g_assert_false(is_armed[NBH_CONN_TIMER_PUBLISH] || is_armed[NBH_CONN_TIMER_HOLD]);
+		g_assert_false(is_armed[NBH_CONN_TIMER_HOLD]);
 
 	/* Nobody is stuck: in each state a timer runs, or the caller owes an event. */
 	switch (state) {
@@ -738,7 +738,9 @@ static void test_publish(void)
 		gboolean delayed, renewed, forwarded;
 	} cases[] = {
 		{ TRUE, TRUE, FIRST, FALSE, FALSE, FALSE },
-		{ TRUE, FALSE, FIRST, FALSE, FALSE, FALSE },
+		{ TRUE, FALSE, FIRST, TRUE, FALSE, FALSE },
+		{ TRUE, FALSE, ASLEEP, TRUE, FALSE, FALSE },
+		{ TRUE, FALSE, WOKEN, FALSE, FALSE, FALSE },
 		{ TRUE, FALSE, AGAIN, FALSE, FALSE, FALSE },
 		{ TRUE, FALSE, INHERITED, FALSE, FALSE, FALSE },
 		{ TRUE, FALSE, CAPTURED, FALSE, FALSE, TRUE },
@@ -771,6 +773,8 @@ static void test_publish(void)
 		connect_rig(&rig, FALSE, "far", 1);
 		if (cases[i].before == AGAIN) {
 			give_selected(&rig, "203.0.113.9:9");
+			if (nbh_mono_before(rig.conn.timers[NBH_CONN_TIMER_PUBLISH], NBH_MONO_NEVER))
+				fire(&rig, NBH_CONN_TIMER_PUBLISH);
 			give_network(&rig, TRUE);
 			connect_rig(&rig, FALSE, "far", 1);
 		} else if (cases[i].before >= ASLEEP) {
@@ -787,7 +791,7 @@ static void test_publish(void)
 		g_assert_cmpint(rig.conn.state, ==, NBH_CONN_UP);
 		g_assert_cmpuint(count(&rig, NBH_CONN_DO_PUBLISH), ==, !cases[i].delayed);
 		if (cases[i].delayed)
-			g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_PUBLISH), ==, 100);
+			g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_PUBLISH), ==, cases[i].helper ? 250 : 100);
 		g_assert_cmpuint(publish_session(&rig), ==, session + cases[i].renewed);
 		g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, cases[i].forwarded);
 
@@ -812,6 +816,21 @@ static void test_late_traffic_is_captured(void)
 	give_selected(&rig, "203.0.113.7:51820");
 	g_assert_cmpuint(count(&rig, NBH_CONN_DO_PUBLISH), ==, 1);
 	g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, 1);
+}
+
+/* The controlled helper lets the other one begin: two initiations that cross cost 5 s. */
+static void test_helper_waits_for_handshake(void)
+{
+	Rig rig;
+
+	rig_init(&rig, FALSE);
+	bring(&rig, NBH_CONN_CHECKING, TRUE);
+	give_selected(&rig, "203.0.113.7:1");
+	g_assert_cmpuint(count(&rig, NBH_CONN_DO_PUBLISH), ==, 0);
+	pass(&rig, 20);
+	give_handshake(&rig, nbh_mono_add_ms(rig.now, -5));
+	g_assert_cmpuint(publish_session(&rig), ==, 0);
+	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_HANDSHAKE), ==, 209995);
 }
 
 static void test_pair_before_publish(void)
@@ -909,13 +928,18 @@ static void test_rule_17(void)
 	give_selected(&rig, "203.0.113.7:51820");
 	g_assert_cmpuint(publish_session(&rig), ==, session + 1);
 
-	/* A helper does nothing of this kind. */
+	/* Between helpers the agent alone: the path and the WireGuard session stay as they are. */
 	rig_init(&rig, TRUE);
 	bring(&rig, NBH_CONN_UP, TRUE);
-	pass(&rig, 60000);
+	session = rig.conn.path.session;
+	pass(&rig, 5001);
 	give_message(&rig, NBH_CONN_EV_OFFER, "far", 1);
-	g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_OPEN), ==, 0);
+	g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_OPEN), ==, 1);
+	g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_REMOTE), ==, 1);
 	g_assert_cmpuint(count(&rig, NBH_CONN_DO_SEND_ANSWER), ==, 1);
+	g_assert_cmpint(rig.conn.state, ==, NBH_CONN_UP);
+	give_selected(&rig, "203.0.113.7:51820");
+	g_assert_cmpuint(rig.conn.path.session, ==, session);
 }
 
 static void test_rule_16(void)
@@ -1025,11 +1049,12 @@ static void test_handshakes(void)
 		Rig rig;
 		NbhIceCreds own;
 
-		/* None at all for 30 s. */
-		rig_init(&rig, TRUE);
+		/* None at all for 30 s; one of the WireGuard session that was given up does not count. */
+		rig_init(&rig, FALSE);
 		bring(&rig, NBH_CONN_UP, helper);
 		own = rig.conn.local;
-		give_handshake(&rig, nbh_mono_add_ms(rig.now, -500)); /* older than the selection */
+		if (!helper)
+			give_handshake(&rig, nbh_mono_add_ms(rig.now, -500));
 		g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_HANDSHAKE), ==, 30000);
 		g_assert_cmpint(rig.conn.state, ==, NBH_CONN_DEGRADED);
 		g_assert_cmpstr(rig.out.reason, ==, "NO_HANDSHAKE");
@@ -1047,6 +1072,24 @@ static void test_handshakes(void)
 		g_assert_cmpint(rig.conn.state, ==, NBH_CONN_DEGRADED);
 		g_assert_cmpstr(rig.out.reason, ==, "HANDSHAKE_STALE");
 	}
+}
+
+/* Nor does one of which only the report comes late, because we were restarted. */
+static void test_late_report(void)
+{
+	Rig rig;
+
+	rig_init(&rig, TRUE);
+	bring(&rig, NBH_CONN_UP, TRUE);
+	pass(&rig, 100);
+	give_handshake(&rig, nbh_mono_add_ms(rig.now, -60000));
+	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_HANDSHAKE), ==, 150000);
+
+	rig_init(&rig, TRUE);
+	bring(&rig, NBH_CONN_UP, TRUE);
+	pass(&rig, 100);
+	give_handshake(&rig, nbh_mono_add_ms(rig.now, -205000));
+	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_HANDSHAKE), ==, 29900);
 }
 
 /* A WireGuard session that lives through an ICE restart between helpers owes no handshake in 30 s. */
@@ -1215,6 +1258,28 @@ static void test_backoff_revives(void)
 	g_assert_cmpint(rig.conn.state, ==, NBH_CONN_UP);
 }
 
+/* The peer answers in the same session and nothing comes of it: the third time it is another one. */
+static void test_backoff_moves_on(void)
+{
+	for (guint helper = 0; helper < 2; helper++) {
+		Rig rig;
+		NbhSessionId own;
+
+		rig_init(&rig, FALSE);
+		bring(&rig, NBH_CONN_BACKOFF, helper);
+		own = rig.conn.local_session;
+		fire(&rig, NBH_CONN_TIMER_OFFER);
+		connect_rig(&rig, TRUE, "far", 1);
+		give(&rig, NBH_CONN_EV_FAILED);
+		g_assert_cmpmem(own.bytes, 5, rig.conn.local_session.bytes, 5);
+		fire(&rig, NBH_CONN_TIMER_OFFER);
+		g_assert_cmpint(rig.conn.state, ==, NBH_CONN_SIGNALING);
+		g_assert_cmpint(memcmp(own.bytes, rig.conn.local_session.bytes, 5), !=, 0);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_SEND_OFFER), ==, 1);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_CLOSE), ==, 1);
+	}
+}
+
 static void test_names(void)
 {
 	for (guint i = 0; i <= NBH_CONN_N_STATES; i++)
@@ -1238,6 +1303,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/helper-timing", test_helper_timing);
 	g_test_add_func("/core/conn/publish", test_publish);
 	g_test_add_func("/core/conn/late-traffic", test_late_traffic_is_captured);
+	g_test_add_func("/core/conn/helper-waits", test_helper_waits_for_handshake);
 	g_test_add_func("/core/conn/pair-before-publish", test_pair_before_publish);
 	g_test_add_func("/core/conn/session-table", test_session_table);
 	g_test_add_func("/core/conn/rule-16", test_rule_16);
@@ -1246,10 +1312,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/wakes-by-message", test_wakes_by_message);
 	g_test_add_func("/core/conn/peer-without-ice", test_peer_without_ice);
 	g_test_add_func("/core/conn/handshakes", test_handshakes);
+	g_test_add_func("/core/conn/late-report", test_late_report);
 	g_test_add_func("/core/conn/helper-keeps-session", test_helper_keeps_session);
 	g_test_add_func("/core/conn/restart", test_restart);
 	g_test_add_func("/core/conn/slots", test_slots);
 	g_test_add_func("/core/conn/candidates", test_candidates);
 	g_test_add_func("/core/conn/backoff-revives", test_backoff_revives);
+	g_test_add_func("/core/conn/backoff-moves-on", test_backoff_moves_on);
 	return g_test_run();
 }
