@@ -60,7 +60,7 @@ static int keep_fd(int fd)
 {
 	int kept = fcntl(fd, F_DUPFD_CLOEXEC, FD_FIRST_KEPT);
 
-	close(fd);
+	nbh_close_fd(&fd);
 	return kept;
 }
 
@@ -161,7 +161,7 @@ int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *con
 	const char *key = setup_key_file ? setup_key_file : getenv("NB_SETUP_KEY_FILE");
 	int r;
 
-	*launch = (struct nbh_launch){ .key_fd = -1, .helper_args = helper_args };
+	*launch = (struct nbh_launch){ .path_fd = -1, .key_fd = -1, .helper_args = helper_args };
 	launch->dir = (struct nbh_confdir){ .fd = -1, .wg_fd = -1, .ice_fd = -1 };
 	nbh_users_find(&launch->users);
 	r = find_program_dir(launch->program_dir, why);
@@ -177,7 +177,8 @@ int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *con
 		return r;
 	}
 
-	launch->dir.fd = keep_fd(launch->dir.fd);
+	/* No more than a place to start from: each user's own rights count from there. */
+	launch->path_fd = keep_fd(openat(launch->dir.fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
 	prepare_uapi_dir(&launch->users);
 
 	for (int role = 0; role < NBH_LAUNCH_N_ROLES; role++) {
@@ -192,8 +193,9 @@ int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *con
 void nbh_launch_clear(struct nbh_launch *launch)
 {
 	nbh_confdir_close(&launch->dir);
+	nbh_close_fd(&launch->path_fd);
 	nbh_close_fd(&launch->key_fd);
-	launch->key_fd = -1;
+	launch->path_fd = launch->key_fd = -1;
 }
 
 /*
@@ -333,7 +335,7 @@ static int give_fds(const struct nbh_launch *launch, enum nbh_launch_role role, 
 	if (null != STDIN_FILENO)
 		close(null);
 
-	if (!launch->is_reachable[role] && dup2(launch->dir.fd, FD_DIR) < 0)
+	if (!launch->is_reachable[role] && dup2(launch->path_fd, FD_DIR) < 0)
 		return -errno;
 
 	if (tun >= 0 && dup2(tun, FD_TUN) < 0)

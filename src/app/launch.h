@@ -30,6 +30,7 @@ struct nbh_launch {
 	struct nbh_users users;
 	char program_dir[PATH_MAX];    /* where our own binary is */
 	char *const *helper_args;      /* borrowed; what follows --config-dir DIR; NULL-terminated */
+	int path_fd;                   /* owned; O_PATH of the directory, to be inherited */
 	int key_fd;                    /* owned; the setup key's memfd, or -1 */
 	bool is_reachable[NBH_LAUNCH_N_ROLES];
 	bool debug;                    /* netbird-wg and netbird-ice say more, too */
