@@ -10,7 +10,7 @@ TESTS += $(hub_tests)
 
 %C%_unit_test_h2srv_SOURCES = %D%/unit/test-h2srv.c %D%/lib/h2client.c %D%/lib/h2client.h %D%/lib/loop.h
 %C%_unit_test_h2srv_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
-%C%_unit_test_h2srv_LDADD = $(HUB_TEST_LIBS)
+%C%_unit_test_h2srv_LDADD = %D%/lib/libnbh-test-net.a $(HUB_TEST_LIBS)
 
 %C%_unit_test_hub_parts_SOURCES = %D%/unit/test-hub-parts.c
 %C%_unit_test_hub_parts_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)

@@ -21,9 +21,9 @@
 
 #include <string.h>
 
-#define LOGIN_BURST 120 /* a machine's first start makes three; many may share an address */
-#define LOGIN_PER_SECOND 10
-#define LOGIN_ADDRESSES_MAX 4096
+#define REFUSED_BURST 300 /* Logins of unknown machines per address */
+#define REFUSED_PER_SECOND 10
+#define REFUSED_ADDRESSES_MAX 4096
 #define WINDOW_MIN_MS 200
 #define WINDOW_PER_PEER_MS 5
 #define WINDOW_MAX_MS 5000
@@ -34,12 +34,12 @@ struct _NbhMgmtService {
 	NbhRegistry *registry; /* borrowed */
 	NbhMaps *maps;         /* borrowed */
 	struct nbh_key own_private, own_public;
-	NbhThrottle *logins;  /* owned: Logins of unknown keys */
+	NbhThrottle *refusals; /* owned: of Logins */
 	GHashTable *sessions; /* nbh_key -> Session, borrowed from their calls */
 	GQueue order;         /* Session, borrowed; the round takes from the head */
 	guint round_left;     /* sessions still to look at */
 	GSource *round, *window; /* owned */
-	guint n_displaced;
+	guint n_displaced, n_throttled, n_refused;
 };
 
 /* An open Sync stream; lives as long as its call. */
@@ -132,13 +132,15 @@ static void on_is_healthy(NbhHubCall *call, const guint8 *data, gsize len, gpoin
 	answer_empty(call);
 }
 
-static void refuse_registration(NbhHubCall *call, const struct nbh_key *sender, const GError *error)
+static void refuse_registration(NbhMgmtService *service, NbhHubCall *call,
+				const struct nbh_key *sender, const GError *error)
 {
 	g_autofree char *text = NULL;
 	int status = NBH_GRPC_INTERNAL;
 
-	nbh_log(NBH_LOG_WARN, "mgmt", "register-refused peer=%s: %s", short_key(sender).text,
-		error->message);
+	if (error->code == NBH_STORE_DATABASE || nbh_log_worth(++service->n_refused))
+		nbh_log(NBH_LOG_WARN, "mgmt", "register-refused peer=%s times=%u: %s",
+			short_key(sender).text, service->n_refused, error->message);
 	/* 7 and 3 are final for official clients, every other code is retried for minutes (3.1). */
 	switch ((NbhStoreError)error->code) {
 	case NBH_STORE_KEY_REFUSED:
@@ -184,7 +186,7 @@ static const NbhHubPeer *register_peer(NbhMgmtService *service, NbhHubCall *call
 			g_bytes_new(request->ssh_pub_key, request->ssh_pub_key_len);
 	peer = nbh_registry_register(service->registry, &registration, &error);
 	if (!peer) {
-		refuse_registration(call, sender, error);
+		refuse_registration(service, call, sender, error);
 		return NULL;
 	}
 	nbh_log(NBH_LOG_NOTICE, "mgmt", "peer-registered peer=%s label=%s setup-key=%" G_GINT64_FORMAT,
@@ -192,26 +194,40 @@ static const NbhHubPeer *register_peer(NbhMgmtService *service, NbhHubCall *call
 	return peer;
 }
 
-static const NbhHubPeer *login_unknown(NbhMgmtService *service, NbhHubCall *call,
-				       const struct nbh_key *sender, const NbhLoginRequest *request)
+/*
+ * Only refusals count: a whole site may join through one address at once. A first "up" of an
+ * official client makes two probes without a key.
+ */
+static gboolean may_try(NbhMgmtService *service, NbhHubCall *call)
 {
 	char address[NBH_ADDR_TEXT_MAX];
 
-	if (!nbh_throttle_take(service->logins, &call->remote, nbh_mono_now())) {
-		nbh_log(NBH_LOG_WARN, "mgmt", "login-throttled address=%s",
-			nbh_addr_format(&call->remote, address));
-		finish(call, NBH_GRPC_RESOURCE_EXHAUSTED,
-		       "too many logins of unknown machines from this address; try again in a minute");
+	if (nbh_throttle_has(service->refusals, &call->remote, nbh_mono_now()))
+		return TRUE;
+	if (nbh_log_worth(++service->n_throttled))
+		nbh_log(NBH_LOG_WARN, "mgmt", "login-throttled address=%s times=%u",
+			nbh_addr_format(&call->remote, address), service->n_throttled);
+	finish(call, NBH_GRPC_RESOURCE_EXHAUSTED,
+	       "too many refused logins from this address; try again in a minute");
+	return FALSE;
+}
+
+static const NbhHubPeer *login_unknown(NbhMgmtService *service, NbhHubCall *call,
+				       const struct nbh_key *sender, const NbhLoginRequest *request)
+{
+	const NbhHubPeer *peer = NULL;
+
+	if (!may_try(service, call))
 		return NULL;
-	}
-	if (!*request->setup_key) {
-		/* Clients look for these words (netbird-wire.md 2.4). */
+	if (*request->setup_key)
+		peer = register_peer(service, call, sender, request);
+	else /* Clients look for these words (netbird-wire.md 2.4). */
 		finish(call, NBH_GRPC_PERMISSION_DENIED,
 		       "no peer auth method provided: this machine is not registered here and sent no "
 		       "setup key; " JOIN_HINT);
-		return NULL;
-	}
-	return register_peer(service, call, sender, request);
+	if (!peer)
+		nbh_throttle_take(service->refusals, &call->remote, nbh_mono_now());
+	return peer;
 }
 
 static void on_login(NbhHubCall *call, const guint8 *data, gsize len, gpointer owner)
@@ -524,7 +540,8 @@ NbhMgmtService *nbh_mgmt_service_new(NbhRegistry *registry, NbhMaps *maps,
 	service->maps = maps;
 	service->own_private = *own_private;
 	nbh_key_public(own_private, &service->own_public);
-	service->logins = nbh_throttle_new(LOGIN_BURST, LOGIN_PER_SECOND, LOGIN_ADDRESSES_MAX);
+	service->refusals =
+		nbh_throttle_new(REFUSED_BURST, REFUSED_PER_SECOND, REFUSED_ADDRESSES_MAX);
 	service->sessions = g_hash_table_new(nbh_key_hash, nbh_key_hash_equal);
 	return service;
 }
@@ -535,7 +552,7 @@ void nbh_mgmt_service_free(NbhMgmtService *service)
 		return;
 	clear_source(&service->round);
 	clear_source(&service->window);
-	nbh_throttle_free(service->logins);
+	nbh_throttle_free(service->refusals);
 	g_hash_table_unref(service->sessions);
 	nbh_key_wipe(&service->own_private);
 	g_free(service);

@@ -72,7 +72,7 @@ NbhThrottle *nbh_throttle_new(guint burst, guint per_second, guint max_addresses
 	return throttle;
 }
 
-gboolean nbh_throttle_take(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now)
+static Bucket *get_bucket(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now)
 {
 	Bucket wanted = { .addr = *addr };
 	Bucket *bucket;
@@ -81,17 +81,29 @@ gboolean nbh_throttle_take(NbhThrottle *throttle, const struct nbh_addr *addr, n
 		memset(wanted.addr.bytes + V6_GROUP_BYTES, 0,
 		       sizeof(wanted.addr.bytes) - V6_GROUP_BYTES);
 	bucket = g_hash_table_lookup(throttle->buckets, &wanted);
-	if (!bucket) {
-		if (g_hash_table_size(throttle->buckets) >= throttle->max_addresses)
-			make_room(throttle, now);
-		bucket = g_new(Bucket, 1);
-		*bucket = wanted;
-		bucket->milli_tokens = (gint64)throttle->burst * 1000;
-		bucket->at = now;
-		g_hash_table_add(throttle->buckets, bucket);
-	} else {
+	if (bucket) {
 		refill(throttle, bucket, now);
+		return bucket;
 	}
+	if (g_hash_table_size(throttle->buckets) >= throttle->max_addresses)
+		make_room(throttle, now);
+	bucket = g_new(Bucket, 1);
+	*bucket = wanted;
+	bucket->milli_tokens = (gint64)throttle->burst * 1000;
+	bucket->at = now;
+	g_hash_table_add(throttle->buckets, bucket);
+	return bucket;
+}
+
+gboolean nbh_throttle_has(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now)
+{
+	return get_bucket(throttle, addr, now)->milli_tokens >= 1000;
+}
+
+gboolean nbh_throttle_take(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now)
+{
+	Bucket *bucket = get_bucket(throttle, addr, now);
+
 	if (bucket->milli_tokens < 1000)
 		return FALSE;
 	bucket->milli_tokens -= 1000;

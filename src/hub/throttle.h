@@ -14,6 +14,8 @@
 typedef struct _NbhThrottle NbhThrottle;
 
 NbhThrottle *nbh_throttle_new(guint burst, guint per_second, guint max_addresses);
+/* has: would take() succeed? */
+gboolean nbh_throttle_has(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now);
 gboolean nbh_throttle_take(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now);
 guint nbh_throttle_size(const NbhThrottle *throttle);
 void nbh_throttle_free(NbhThrottle *throttle);

@@ -271,7 +271,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
 static void on_goaway(GrpcTransport *transport, const nghttp2_goaway *goaway)
 {
-	g_autofree char *reason = g_strndup((const char *)goaway->opaque_data, MIN(goaway->opaque_data_len, 64));
+	/* opaque_data is NULL when there is none. */
+	g_autofree char *reason =
+		goaway->opaque_data_len
+			? g_strndup((const char *)goaway->opaque_data, MIN(goaway->opaque_data_len, 64))
+			: g_strdup("");
 
 	for (char *p = reason; *p; p++)
 		*p = g_ascii_isprint(*p) ? *p : '?';

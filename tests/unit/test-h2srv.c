@@ -3,9 +3,11 @@
 #include "config.h"
 
 #include "base/limits.h"
+#include "net/grpc.h"
 #include "net/h2srv.h"
 
 #include "tests/lib/h2client.h"
+#include "tests/lib/listener.h"
 #include "tests/lib/loop.h"
 
 #include <string.h>
@@ -402,6 +404,44 @@ static void test_shutdown(Fixture *f, gconstpointer data)
 	g_assert_true(test_h2client_got_goaway(f->client));
 }
 
+static void on_accept(GSocket *accepted, gpointer owner)
+{
+	(void)nbh_stream_accept(accepted, &sniff, owner);
+}
+
+static void on_reply(int status, const char *message, GBytes *reply, gpointer owner)
+{
+	(void)message;
+	(void)reply;
+	*(int *)owner = status;
+}
+
+/* Our own client takes a GOAWAY without a text, too. */
+static void test_shutdown_under_grpc(void)
+{
+	Fixture f = { .log = g_string_new(NULL), .free_on_closed = TRUE };
+	TestListener listener = { 0 };
+	g_autofree char *url = NULL;
+	g_autoptr(GBytes) message = g_bytes_new_static("x", 1);
+	NbhGrpcChannel *channel;
+	int status = -1;
+
+	test_listener_open(&listener, on_accept, &f);
+	url = g_strdup_printf("http://127.0.0.1:%u", listener.port);
+	channel = nbh_grpc_channel_new(url, NULL);
+	nbh_grpc_unary(channel, "/never-answered", message, 10000, on_reply, &status);
+	test_run_until(f.n_messages == 1);
+	nbh_h2srv_shutdown(f.conn);
+	test_run_until(status >= 0 && f.n_closed == 1);
+	g_assert_cmpint(status, ==, NBH_GRPC_UNAVAILABLE);
+	nbh_grpc_channel_free(channel);
+	free_conn(&f);
+	test_listener_close(&listener);
+	g_string_free(f.log, TRUE);
+	g_free(f.path);
+	g_free(f.extra);
+}
+
 #define ADD(name, data, func) g_test_add("/h2srv/" name, Fixture, data, set_up, func, tear_down)
 
 int main(int argc, char **argv)
@@ -424,5 +464,6 @@ int main(int argc, char **argv)
 	ADD("free-in-half-close", "half-close", test_free_inside);
 	ADD("free-in-gone", "gone", test_free_inside);
 	ADD("shutdown", NULL, test_shutdown);
+	g_test_add_func("/h2srv/shutdown-under-grpc", test_shutdown_under_grpc);
 	return g_test_run();
 }

@@ -120,6 +120,8 @@ static void test_throttle(void)
 		g_assert_true(nbh_throttle_take(throttle, &a, now));
 	g_assert_false(nbh_throttle_take(throttle, &a, now));
 	g_assert_false(nbh_throttle_take(throttle, &a, nbh_mono_add_ms(now, 499)));
+	g_assert_false(nbh_throttle_has(throttle, &a, nbh_mono_add_ms(now, 499)));
+	g_assert_true(nbh_throttle_has(throttle, &a, nbh_mono_add_ms(now, 500)));
 	g_assert_true(nbh_throttle_take(throttle, &a, nbh_mono_add_ms(now, 500)));
 	/* A whole /64 is one source. */
 	for (guint i = 0; i < 3; i++) {
