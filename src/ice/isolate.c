@@ -75,28 +75,19 @@ static int enter_unprivileged(struct nbh_why *why)
 	uid_t user = geteuid();
 	gid_t group = getegid();
 
+	/* After a change of user the files below /proc/self are root's, and we could not map anything. */
+	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
 		int error = errno;
 
 		nbh_why_set(why, "no user namespace: %s: allow them (sysctl user.max_user_namespaces,"
-		            " kernel.unprivileged_userns_clone) or start netbird-ice as root", strerror(error));
+		            " kernel.unprivileged_userns_clone)"
+		            " or start netbird-ice as root with CAP_SYS_ADMIN", strerror(error));
 		return -error;
 	}
 
 	return map_ids(user, group, why);
-}
-
-static int enter_as_root(struct nbh_why *why)
-{
-	if (unshare(CLONE_NEWNET)) {
-		int error = errno;
-
-		nbh_why_set(why, "no network namespace of our own: %s: root needs CAP_SYS_ADMIN for it (in a"
-		            " container: allow it, or user namespaces)", strerror(error));
-		return -error;
-	}
-
-	return 0;
 }
 
 static int become(uid_t user, gid_t group, struct nbh_why *why)
@@ -105,6 +96,28 @@ static int become(uid_t user, gid_t group, struct nbh_why *why)
 		return fail(why, "cannot change to our own user", errno);
 
 	return 0;
+}
+
+/*
+ * Root in a container often has no CAP_SYS_ADMIN, but may have user namespaces: then it goes on like
+ * an ordinary user. ret_is_root: whether a user change is still to come.
+ */
+static int enter(const struct nbh_isolate_config *config, bool *ret_is_root, struct nbh_why *why)
+{
+	int r;
+
+	*ret_is_root = false;
+
+	if (geteuid() != 0)
+		return enter_unprivileged(why);
+
+	if (!unshare(CLONE_NEWNET)) {
+		*ret_is_root = true;
+		return 0;
+	}
+
+	r = become(config->user, config->group, why);
+	return r ? r : enter_unprivileged(why);
 }
 
 /*
@@ -234,14 +247,14 @@ int nbh_isolate(const struct nbh_isolate_config *config, struct nbh_isolate_resu
                 struct nbh_why *why)
 {
 	struct nbh_isolate_result result = { .sock = NBH_RAWSOCK_NONE, .tun = -1 };
-	bool is_root = geteuid() == 0;
+	bool is_root = false;
 	int r;
 
 	raise_fd_limit();
 	r = nbh_rawsock_open(config->fwmark, &result.sock, why);
 
 	if (!r)
-		r = is_root ? enter_as_root(why) : enter_unprivileged(why);
+		r = enter(config, &is_root, why);
 
 	if (!r)
 		r = nbh_tun_open(&result.tun, &result.has_v6, why);

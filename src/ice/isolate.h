@@ -11,7 +11,7 @@
  *   4 forbid    seccomp: no IP_HDRINCL (forged sources), no exec, no namespaces, no ptrace.
  *
  * Unprivileged, with ambient CAP_NET_RAW: a user namespace and a network namespace. As root: only a
- * network namespace, then `user` and `group`.
+ * network namespace, then `user` and `group`; without CAP_SYS_ADMIN first these, then both namespaces.
  */
 
 #include "ice/rawsock.h"

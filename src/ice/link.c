@@ -153,14 +153,13 @@ static void take_line(NbhIceLink *link, const char *line, gsize len)
 		link->events->on_garbage(link, why.text, link->owner);
 }
 
-static gboolean on_readable(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer data)
+static void read_lines(NbhIceLink *link, guint max)
 {
-	NbhIceLink *link = data;
 	char buf[NBH_ICE_MESSAGE_MAX_BYTES];
 
 	link->refs++;
 
-	for (int i = 0; i < READS_PER_TURN && link->in; i++) {
+	for (guint i = 0; i < max && link->in; i++) {
 		ssize_t n = recv(link->fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
 
 		if (n < 0 && errno == EINTR)
@@ -181,7 +180,17 @@ static gboolean on_readable(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_
 	}
 
 	unref(link);
+}
+
+static gboolean on_readable(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer data)
+{
+	read_lines(data, READS_PER_TURN);
 	return G_SOURCE_CONTINUE;
+}
+
+void nbh_ice_link_drain(NbhIceLink *link)
+{
+	read_lines(link, NBH_ICE_QUEUE_MAX);
 }
 
 NbhIceLink *nbh_ice_link_new(int fd, const NbhIceLinkEvents *events, gpointer owner)

@@ -22,6 +22,12 @@ typedef struct {
 NbhIceLink *nbh_ice_link_new(int fd, const NbhIceLinkEvents *events, gpointer owner);
 void nbh_ice_link_free(NbhIceLink *link);
 
+/*
+ * Takes what has already arrived, with all callbacks, from inside this call: before a link is given
+ * up for another one, so that its last words are heard. The link may be freed afterwards.
+ */
+void nbh_ice_link_drain(NbhIceLink *link);
+
 /* FALSE: the message cannot be said (see nbh_ice_message_format()); a broken link swallows it. */
 gboolean nbh_ice_link_send(NbhIceLink *link, const NbhIceMessage *message);
 

@@ -262,7 +262,11 @@ static gboolean on_connection(int fd, GIOCondition condition G_GNUC_UNUSED, gpoi
 	if (client < 0)
 		return G_SOURCE_CONTINUE;
 
-	g_clear_pointer(&server->client, nbh_ice_link_free); /* a new one replaces the old */
+	/* A new one replaces the old; but a CLOSE_ALL that was sent just before the end counts. */
+	if (server->client)
+		nbh_ice_link_drain(server->client);
+
+	g_clear_pointer(&server->client, nbh_ice_link_free);
 	server->client = nbh_ice_link_new(client, &link_events, server);
 	g_strlcpy(hello.u.hello.backend, server->isolated->backend, sizeof(hello.u.hello.backend));
 	say(&hello, server);

@@ -35,7 +35,7 @@ static gint64 ready_at, offered_at;
 static int port = 51820, liveness_ms = 6000, hold_ms, timeout_s = 15;
 static gboolean keepalives = TRUE;
 static char *stun, *dir_a, *dir_b, *hosts_a, *hosts_b, *wait_for, *letters;
-static gboolean controlled, no_open;
+static gboolean controlled, same_role, no_open;
 static int rounds = 1;
 
 static void G_GNUC_PRINTF(1, 2) tell(const char *fmt, ...)
@@ -205,7 +205,7 @@ static void connect_ends(void)
 
 	offered_at = g_get_monotonic_time();
 	open_session(a, !controlled);
-	open_session(b, controlled);
+	open_session(b, same_role ? !controlled : controlled);
 	nbh_ice_process.session_remote(a->ice, &a->far, &b->creds, NULL);
 	send_candidates(a, b);
 
@@ -283,6 +283,7 @@ int main(int argc, char **argv)
 		{ "stun", 0, 0, G_OPTION_ARG_STRING, &stun, "STUN server", "ADDR:PORT" },
 		{ "port", 0, 0, G_OPTION_ARG_INT, &port, "WireGuard's port", "N" },
 		{ "a-controlled", 0, 0, G_OPTION_ARG_NONE, &controlled, "A is controlled", NULL },
+		{ "same-role", 0, 0, G_OPTION_ARG_NONE, &same_role, "both have A's role", NULL },
 		{ "liveness", 0, 0, G_OPTION_ARG_INT, &liveness_ms, "as in OPEN", "MS" },
 		{ "no-keepalives", 0, G_OPTION_FLAG_REVERSE, G_OPTION_ARG_NONE, &keepalives, "as in OPEN", NULL },
 		{ "no-open", 0, 0, G_OPTION_ARG_NONE, &no_open, "only list and wait", NULL },

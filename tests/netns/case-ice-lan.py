@@ -4,7 +4,7 @@
 import os
 import signal
 
-from iceport import Node, PORT, drive_hosts, lab_module, tool
+from iceport import Client, Node, PORT, drive_hosts, lab_module, tool
 from lab import check, read_text, wait_for
 
 
@@ -43,12 +43,22 @@ def check_port_change(a, b):
     check(not again.last("session", "A"), f"sessions of the old port: {again.text}")
 
 
+def check_container_root(lab, nat):
+    """Root without CAP_SYS_ADMIN: as an ordinary user, if /dev/net/tun allows it."""
+    c = Node(lab, nat.host("c"), "c")
+    c.host.shell("mount -t tmpfs none /dev/net && mknod /dev/net/tun c 10 200 && chmod 666 /dev/net/tun")
+    c.start(before=["setpriv", "--bounding-set", "-sys_admin"])
+    Client(c)
+    c.check_isolated("user-namespace")
+
+
 def main(lab):
     nat = lab.nat("router")
     a, b = Node(lab, nat.host("a"), "a"), Node(lab, nat.host("b"), "b")
     a.start()
     b.unprivileged(["--fwmark", "7"])
-    for flags in ([], ["--a-controlled", "--letters", "cD"]):
+    for flags in ([], ["--a-controlled", "--letters", "cD"], ["--same-role", "--letters", "oP"],
+                  ["--same-role", "--a-controlled", "--letters", "qR"]):
         result = drive_hosts(a, b, *flags)
         own, far = f"{a.host.v4}:{PORT}", f"{b.host.v4}:{PORT}"
         check(result.pair("A") == ["host", own, "host", far], f"pair: {result.text}")
@@ -63,6 +73,7 @@ def main(lab):
     check_restart(a, b)
     check_contract(a, b)
     check_port_change(a, b)
+    check_container_root(lab, nat)
     check(a.ice.stop() == 0, f"SIGTERM: {a.ice.log()}")
     check(b.ice.stop() == 0, f"SIGTERM: {b.ice.log()}")
 

@@ -42,6 +42,16 @@ def check_lines(node, far):
     wait_for(lambda: want in far.wg.log(), 5, want)
     check("initiation" not in node.wg.log(), "sent to loopback")
 
+    # Last words are heard, also when the next client is already there.
+    for i in range(20):
+        second.say(OPEN if i % 2 else "CLOSE_ALL")
+        second.sock.close()
+        second = Client(node)
+        second.say("LIST")
+        second.expect("SESSION " if i % 2 else "END")
+        if i % 2:
+            second.expect("END")
+
     second.say("STUN 203.0.113.200:3478")
     second.say("STUN 203.0.113.200:3478")
     check(second.read(7.5) is None, "an answer too early")
