@@ -248,7 +248,6 @@ static void start(NbhPeers *peers, Peer *peer)
 	const struct nbh_peersfile_peer *old = g_hash_table_lookup(peers->restored, &peer->key);
 	g_autofree NbhIceSession *session = NULL;
 	NbhConnEvent event = { .type = NBH_CONN_EV_START };
-	gpointer stolen_key, stolen;
 
 	peer->started = TRUE;
 	event.u.start.far_is_helper = nbh_version_is_helper(peer->entry->agent_version);
@@ -272,10 +271,12 @@ static void start(NbhPeers *peers, Peer *peer)
 
 	nbh_peers_queue(peers, &peer->key, &event);
 
-	if (!g_hash_table_steal_extended(peers->listed, &peer->key, &stolen_key, &stolen))
+	session = g_hash_table_lookup(peers->listed, &peer->key);
+
+	if (!session)
 		return;
 
-	session = stolen;
+	g_hash_table_steal(peers->listed, &peer->key);
 	event = (NbhConnEvent){ .type = NBH_CONN_EV_ADOPT };
 	event.u.adopt.local = session->local;
 	event.u.adopt.remote = session->remote;
