@@ -4,12 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/confdir.h"
 #include "app/engine.h"
+#include "app/launcher.h"
 #include "app/oneshot.h"
 #include "base/devicefile.h"
 #include "base/key.h"
@@ -44,6 +47,29 @@ static int open_dir(const char *dir, gboolean create, int *ret_dirfd)
 	}
 
 	*ret_dirfd = fd;
+	return -1;
+}
+
+/*
+ * As root: the directory is made or repaired and we become the helper's user for good, before
+ * anything in it is read. ret_options names the directory as that user reaches it.
+ */
+static int leave_root(const NbhOptions *options, char path[PATH_MAX], NbhOptions *ret_options)
+{
+	struct nbh_why why = { "" };
+	int r;
+
+	*ret_options = *options;
+
+	if (geteuid() != 0)
+		return -1;
+
+	r = nbh_confdir_become_helper(options->config_dir, path, &why);
+
+	if (r < 0)
+		return fail(code_of(r), why.text);
+
+	ret_options->config_dir = path;
 	return -1;
 }
 
@@ -154,18 +180,51 @@ int nbh_command_login(const NbhOptions *options)
 	struct nbh_why why = { "" };
 	struct nbh_config config;
 	char *setup_key = NULL;
+	char path[PATH_MAX];
+	NbhOptions own;
 	int r = nbh_options_setup_key(options->setup_key_file, &setup_key, &why);
 
 	if (r < 0)
 		return fail(code_of(r), why.text);
 
-	r = open_dir(options->config_dir, TRUE, &dirfd);
+	r = leave_root(options, path, &own);
 
 	if (r < 0)
-		r = do_login(options, dirfd, &config, setup_key);
+		r = open_dir(own.config_dir, TRUE, &dirfd);
+
+	if (r < 0)
+		r = do_login(&own, dirfd, &config, setup_key);
 
 	wipe(setup_key);
 	return r;
+}
+
+static int launch(const NbhOptions *options, const char *command)
+{
+	const char *args[10] = { command };
+	gsize n = 1;
+	struct nbh_launcher_options launcher = { .config_dir = options->config_dir,
+		                                 .setup_key_file = options->setup_key_file,
+		                                 .debug = options->debug != NULL };
+
+	if (options->management_url) {
+		args[n++] = "--management-url";
+		args[n++] = options->management_url;
+	}
+
+	if (options->hostname) {
+		args[n++] = "--hostname";
+		args[n++] = options->hostname;
+	}
+
+	if (options->debug) {
+		args[n++] = "--debug";
+		args[n++] = options->debug;
+	}
+
+	args[n] = NULL;
+	launcher.helper_args = (char *const *)args;
+	return nbh_launcher_run(&launcher);
 }
 
 int nbh_command_run(const NbhOptions *options)
@@ -174,7 +233,12 @@ int nbh_command_run(const NbhOptions *options)
 	struct nbh_why why = { "" };
 	struct nbh_config config;
 	char *setup_key = NULL;
-	int r = nbh_options_setup_key(NULL, &setup_key, &why);
+	int r;
+
+	if (geteuid() == 0)
+		return launch(options, "run");
+
+	r = nbh_options_setup_key(NULL, &setup_key, &why);
 
 	if (r < 0)
 		return fail(code_of(r), why.text);
@@ -195,33 +259,47 @@ int nbh_command_run(const NbhOptions *options)
 	return run_engine(options, &config, setup_key);
 }
 
+/* Somebody runs on the directory already: log in for it and take the marker away. */
+static int wake(const NbhOptions *options, int dirfd)
+{
+	int r = nbh_command_login(options);
+
+	if (r != NBH_EXIT_OK || unlinkat(dirfd, NBH_DOWN_NAME, 0) == 0 || errno == ENOENT)
+		return r;
+
+	fprintf(stderr, "netbird-helper: %s/%s: %s\n", options->config_dir, NBH_DOWN_NAME, g_strerror(errno));
+	return NBH_EXIT_PERMISSION;
+}
+
 int nbh_command_up(const NbhOptions *options)
 {
-	nbh_cleanup_close int dirfd = -1;
+	nbh_cleanup_close int dirfd = open(options->config_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct nbh_why why = { "" };
 	struct nbh_config config;
 	char *setup_key = NULL;
-	int r = nbh_options_setup_key(options->setup_key_file, &setup_key, &why);
+	int r;
+
+	if (dirfd >= 0 && is_running(dirfd))
+		return wake(options, dirfd);
+
+	if (dirfd >= 0)
+		unlinkat(dirfd, NBH_DOWN_NAME, 0);
+
+	if (geteuid() == 0)
+		return launch(options, "up");
+
+	r = nbh_options_setup_key(options->setup_key_file, &setup_key, &why);
 
 	if (r < 0)
 		return fail(code_of(r), why.text);
 
-	r = open_dir(options->config_dir, TRUE, &dirfd);
+	if (dirfd < 0)
+		r = open_dir(options->config_dir, TRUE, &dirfd);
+	else
+		r = -1;
 
-	if (r >= 0)
-		return r;
-
-	if (is_running(dirfd)) {
-		r = do_login(options, dirfd, &config, setup_key);
-		wipe(setup_key);
-
-		if (r == NBH_EXIT_OK && unlinkat(dirfd, NBH_DOWN_NAME, 0) < 0 && errno != ENOENT)
-			return fail(NBH_EXIT_PERMISSION, "cannot remove the marker \"down\"");
-
-		return r;
-	}
-
-	r = load_config(options, dirfd, &config);
+	if (r < 0)
+		r = load_config(options, dirfd, &config);
 
 	if (r < 0)
 		r = save_config(dirfd, &config);
@@ -231,7 +309,6 @@ int nbh_command_up(const NbhOptions *options)
 		return r;
 	}
 
-	unlinkat(dirfd, NBH_DOWN_NAME, 0);
 	return run_engine(options, &config, setup_key);
 }
 
@@ -264,9 +341,20 @@ static int go_down(const NbhOptions *options, int dirfd)
 int nbh_command_down(const NbhOptions *options)
 {
 	nbh_cleanup_close int dirfd = -1;
-	int r = open_dir(options->config_dir, FALSE, &dirfd);
+	char path[PATH_MAX];
+	NbhOptions own;
+	int r;
 
-	return r < 0 ? go_down(options, dirfd) : r;
+	/* Not made by a mistyped name. */
+	if (access(options->config_dir, F_OK) < 0)
+		return open_dir(options->config_dir, FALSE, &dirfd);
+
+	r = leave_root(options, path, &own);
+
+	if (r < 0)
+		r = open_dir(own.config_dir, FALSE, &dirfd);
+
+	return r < 0 ? go_down(&own, dirfd) : r;
 }
 
 int nbh_command_logout(const NbhOptions *options)
@@ -274,10 +362,20 @@ int nbh_command_logout(const NbhOptions *options)
 	nbh_cleanup_close int dirfd = -1;
 	struct nbh_config config;
 	struct nbh_key key;
-	int r = open_dir(options->config_dir, FALSE, &dirfd);
+	char path[PATH_MAX];
+	NbhOptions own;
+	int r;
+
+	if (access(options->config_dir, F_OK) < 0)
+		return open_dir(options->config_dir, FALSE, &dirfd);
+
+	r = leave_root(options, path, &own);
 
 	if (r < 0)
-		r = load_config(options, dirfd, &config);
+		r = open_dir(own.config_dir, FALSE, &dirfd);
+
+	if (r < 0)
+		r = load_config(&own, dirfd, &config);
 
 	if (r < 0)
 		r = load_key(dirfd, FALSE, &key);
@@ -287,5 +385,5 @@ int nbh_command_logout(const NbhOptions *options)
 
 	r = nbh_oneshot_logout(&config, &key);
 	nbh_key_wipe(&key);
-	return r == NBH_EXIT_OK ? go_down(options, dirfd) : r;
+	return r == NBH_EXIT_OK ? go_down(&own, dirfd) : r;
 }

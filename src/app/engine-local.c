@@ -210,11 +210,15 @@ static gboolean idle_of(const struct nbh_key *key, struct nbh_endpoint *ret_endp
 	return nbh_loopback_endpoint(((Engine *)owner)->loopback, key, ret_endpoint);
 }
 
-static void build_peers(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner)
+static gboolean build_peers(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner)
 {
 	Engine *engine = owner;
 
+	if (!engine->map || engine->is_down)
+		return FALSE;
+
 	nbh_outlook_peers(engine->map, engine->config, generation, path_of, idle_of, engine, ret_file);
+	return TRUE;
 }
 
 static void on_written(guint64 generation, const char *error, gpointer owner)

@@ -197,6 +197,7 @@ static void go_down(Engine *engine)
 	engine->is_down = TRUE;
 	nbh_engine_disconnect(engine);
 	nbh_peers_stop_all(engine->peers);
+	g_clear_pointer(&engine->map, nbh_netmap_unref);
 	nbh_ice_process.close_all(engine->ice);
 
 	if (!nbh_publish_remove_device(engine->publish, &error))

@@ -14,7 +14,7 @@ EXTRA_DIST += %D%/README.md
 sbin_PROGRAMS += netbird-helper
 netbird_helper_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 netbird_helper_SOURCES = %D%/main.c
-netbird_helper_LDADD = %D%/libnbh-app.a src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a \
+netbird_helper_LDADD = %D%/libnbh-app.a %D%/libnbh-launcher.a src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a \
 	src/ice/libnbh-ice.a src/path/libnbh-path.a src/sink/libnbh-sink.a src/net/libnbh-net.a \
 	src/wire/libnbh-wire.a src/core/libnbh-core.a src/base/libnbh-base.a \
 	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(JSON_C_LIBS) $(SODIUM_LIBS) $(GLIB_LIBS)

@@ -671,9 +671,31 @@ void nbh_peers_each(NbhPeers *peers, void (*fn)(const NbhPeerView *view, gpointe
 	}
 }
 
+/* Session numbers go on when the peers come back: netbird-wg acts on changes only. */
+static void remember(NbhPeers *peers, const Peer *peer)
+{
+	struct nbh_peersfile_peer *old = g_new0(struct nbh_peersfile_peer, 1);
+
+	old->public_key = peer->key;
+	old->has_session = true;
+	old->session = peer->path.session;
+	g_hash_table_replace(peers->restored, g_memdup2(&peer->key, sizeof(peer->key)), old);
+}
+
 void nbh_peers_stop_all(NbhPeers *peers)
 {
 	NbhConnEvent event = { .type = NBH_CONN_EV_STOP };
+	GHashTableIter iter;
+	gpointer value;
 
 	give_all(peers, &event);
+	g_hash_table_iter_init(&iter, peers->peers);
+
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		remember(peers, value);
+
+	g_hash_table_remove_all(peers->peers);
+	g_hash_table_remove_all(peers->listed);
+	g_queue_clear_full(&peers->waiting, g_free);
+	g_clear_pointer(&peers->map, nbh_netmap_unref);
 }

@@ -71,6 +71,7 @@ gboolean nbh_peers_knows(NbhPeers *peers, const struct nbh_key *key);
 gboolean nbh_peers_unconnected(NbhPeers *peers); /* somebody has no direct path and is not idle */
 const NbhPath *nbh_peers_path(NbhPeers *peers, const struct nbh_key *key); /* NULL: none */
 void nbh_peers_each(NbhPeers *peers, void (*fn)(const NbhPeerView *view, gpointer data), gpointer data);
-void nbh_peers_stop_all(NbhPeers *peers); /* down: every machine to DOWN, sessions closed */
+/* down: sessions closed, the map forgotten. A new one starts everybody anew. */
+void nbh_peers_stop_all(NbhPeers *peers);
 
 #endif

@@ -66,7 +66,10 @@ static void publish_now(NbhPublish *publish)
 	int r;
 
 	publish->dirty = FALSE;
-	publish->events.build(generation, &file, publish->owner);
+
+	if (!publish->events.build(generation, &file, publish->owner))
+		return;
+
 	text = nbh_peersfile_format(&file, g_get_real_time() / 1000, &len);
 
 	if (text) {

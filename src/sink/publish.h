@@ -15,8 +15,11 @@
 typedef struct _NbhPublish NbhPublish;
 
 typedef struct {
-	/* Fill ret_file with what is wanted now; nbh_peersfile_clear() is ours. generation is given. */
-	void (*build)(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner);
+	/*
+	 * Fill ret_file with what is wanted now; nbh_peersfile_clear() is ours. generation is given.
+	 * FALSE: nothing is known now; the file stays as it is.
+	 */
+	gboolean (*build)(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner);
 	/* The file is there (error NULL), or could not be written; the old one is still in place. */
 	void (*on_written)(guint64 generation, const char *error, gpointer owner);
 } NbhPublishEvents;

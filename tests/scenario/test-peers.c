@@ -265,7 +265,7 @@ static void test_idle_and_wake(void)
 	host_open(&a, "192.0.2.1");
 	host_open(&b, "192.0.2.2");
 	give_map(&a, &b, "0.77.1"); /* with an official peer's rules */
-	give_map(&b, &a, NBH_AGENT_VERSION);
+	give_map(&b, &a, "0.77.1");
 	until_direct(&a, &b);
 	session = path(&a, &b)->session;
 	nbh_peers_message(a.peers, &b.public_key, &idle);

@@ -19,7 +19,7 @@ typedef struct {
 	guint64 generation;
 } Sink;
 
-static void build(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner)
+static gboolean build(guint64 generation, struct nbh_peersfile *ret_file, gpointer owner)
 {
 	Sink *sink = owner;
 
@@ -36,6 +36,7 @@ static void build(guint64 generation, struct nbh_peersfile *ret_file, gpointer o
 	}
 
 	sink->builds++;
+	return TRUE;
 }
 
 static void on_written(guint64 generation, const char *error, gpointer owner)
