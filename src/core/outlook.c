@@ -26,17 +26,21 @@ static void set_id(struct nbh_peersfile_peer *peer, const NbhNetmapPeer *from)
 }
 
 /*
- * Without an endpoint there is no keepalive (interop.md rule 5) and no session: netbird-wg acts on
- * a new session only together with an endpoint.
+ * Without an endpoint there is no keepalive (interop.md rule 5). The session is there from the
+ * beginning, so that the first endpoint does not come with a new one: netbird-wg would then make the
+ * peer anew and undo a handshake that the far end began.
  */
 static void set_path(struct nbh_peersfile_peer *peer, const NbhPath *path, NbhOutlookIdleFunc idle_of, gpointer owner)
 {
 	if (!path)
 		return;
 
+	peer->has_session = true;
+	peer->session = path->session;
+
 	switch (path->kind) {
 	case NBH_PATH_NONE:
-		return;
+		break;
 	case NBH_PATH_IDLE:
 		if (!idle_of || !idle_of(&peer->public_key, &peer->endpoint, owner))
 			return;
@@ -46,9 +50,6 @@ static void set_path(struct nbh_peersfile_peer *peer, const NbhPath *path, NbhOu
 		peer->keepalive_s = path->keepalive_s;
 		break;
 	}
-
-	peer->has_session = true;
-	peer->session = path->session;
 }
 
 void nbh_outlook_peers(const NbhNetmap *map, const struct nbh_config *config, guint64 generation,

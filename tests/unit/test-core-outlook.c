@@ -82,7 +82,8 @@ static void test_peers(void)
 	g_assert_cmpstr(endpoint_text(&file.peers[0], buf), ==, "");
 	g_assert_false(file.peers[0].has_session);
 	g_assert_cmpstr(endpoint_text(&file.peers[1], buf), ==, "");
-	g_assert_false(file.peers[1].has_session);
+	g_assert_true(file.peers[1].has_session);
+	g_assert_cmpuint(file.peers[1].session, ==, 3);
 	g_assert_cmpuint(file.peers[1].keepalive_s, ==, 0);
 	g_assert_cmpstr(endpoint_text(&file.peers[2], buf), ==, "127.1.0.2:9999");
 	g_assert_true(file.peers[2].has_session);
@@ -98,7 +99,7 @@ static void test_peers(void)
 	has_idle_endpoint = FALSE;
 	nbh_outlook_peers(map, &config, 13, path_of, idle_of, paths, &file);
 	g_assert_cmpstr(endpoint_text(&file.peers[2], buf), ==, "");
-	g_assert_false(file.peers[2].has_session);
+	g_assert_cmpuint(file.peers[2].session, ==, 4);
 	nbh_peersfile_clear(&file);
 	has_idle_endpoint = TRUE;
 }
