@@ -37,6 +37,17 @@ TESTS += %D%/unit/test-mgmt
 %C%_unit_test_mgmt_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_mgmt_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += %D%/contract/contract-signal-grpc %D%/contract/contract-signal-pair
+TESTS += %D%/contract/contract-signal-grpc %D%/contract/contract-signal-pair
+%C%_contract_contract_signal_grpc_SOURCES = %D%/contract/contract-signal.c
+%C%_contract_contract_signal_grpc_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=nbh_signal_grpc
+%C%_contract_contract_signal_grpc_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_contract_contract_signal_grpc_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
+%C%_contract_contract_signal_pair_SOURCES = %D%/contract/contract-signal.c
+%C%_contract_contract_signal_pair_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=nbh_signal_pair
+%C%_contract_contract_signal_pair_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_contract_contract_signal_pair_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
+
 # Run by hand against a real server; see its head.
 check_PROGRAMS += %D%/tools/live-servers
 %C%_tools_live_servers_SOURCES = %D%/tools/live-servers.c

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "signal/signal.h"
+#include "signal/signal-grpc.h"
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -35,11 +35,13 @@ struct _NbhSignal {
 	NbhSendline *sendline;   /* owned */
 
 	NbhGrpcCall *stream;
-	gboolean is_up, awaits_echo;
+	gboolean is_up;
 	GSourceFunc on_retry; /* closes the circle stream -> retry -> stream */
 	NbhBackoff backoff;
 	guint retry_id, watch_id;
+	guint silence_ms, echo_ms;
 	gint64 opened_usec, received_usec;
+	gint64 probed_usec; /* HEARTBEAT whose echo is awaited; 0: none */
 };
 
 static void clear_source_id(guint *id)
@@ -100,20 +102,21 @@ static gboolean on_watch(gpointer data)
 {
 	NbhSignal *signal = data;
 	gint64 silent_ms = (g_get_monotonic_time() - signal->received_usec) / 1000;
-	guint next_ms = SILENCE_MS;
+	guint next_ms = signal->silence_ms;
 
 	signal->watch_id = 0;
-	if (silent_ms < SILENCE_MS) {
-		next_ms = (guint)(SILENCE_MS - silent_ms);
-		signal->awaits_echo = FALSE;
-	} else if (!signal->awaits_echo) {
-		signal->awaits_echo = TRUE;
-		send_heartbeat(signal);
-		next_ms = ECHO_MS;
-	} else {
+	if (signal->probed_usec && signal->received_usec < signal->probed_usec) {
 		/* The connection is suspect as a whole. */
 		nbh_grpc_channel_reset(signal->channel, "the signal server does not deliver messages");
 		return G_SOURCE_REMOVE;
+	}
+	signal->probed_usec = 0;
+	if (silent_ms < next_ms) {
+		next_ms -= (guint)silent_ms;
+	} else {
+		signal->probed_usec = g_get_monotonic_time();
+		send_heartbeat(signal);
+		next_ms = signal->echo_ms;
 	}
 	signal->watch_id = g_timeout_add(next_ms, on_watch, signal);
 	return G_SOURCE_REMOVE;
@@ -129,9 +132,9 @@ static void on_headers(NbhGrpcCall *call, gpointer owner)
 	clear_source_id(&signal->watch_id);
 	nbh_backoff_reset(&signal->backoff);
 	signal->is_up = TRUE;
-	signal->awaits_echo = FALSE;
+	signal->probed_usec = 0;
 	signal->received_usec = g_get_monotonic_time();
-	signal->watch_id = g_timeout_add(SILENCE_MS, on_watch, signal);
+	signal->watch_id = g_timeout_add(signal->silence_ms, on_watch, signal);
 	signal->events->on_link(signal, TRUE, "", signal->owner);
 }
 
@@ -214,6 +217,8 @@ static NbhSignal *signal_open(const NbhSignalConfig *config, const NbhSignalEven
 	signal->channel = channel;
 	signal->sendline = nbh_sendline_new(channel, owner);
 	signal->on_retry = on_retry;
+	signal->silence_ms = SILENCE_MS;
+	signal->echo_ms = ECHO_MS;
 	nbh_backoff_init(&signal->backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 50);
 	open_stream(signal);
 	return signal;
@@ -254,6 +259,12 @@ static void signal_network_changed(NbhSignal *signal)
 		return;
 	clear_source_id(&signal->retry_id);
 	open_stream(signal);
+}
+
+void nbh_signal_grpc_set_watchdog(NbhSignal *signal, guint silence_ms, guint echo_ms)
+{
+	signal->silence_ms = silence_ms;
+	signal->echo_ms = echo_ms;
 }
 
 static void signal_free(NbhSignal *signal)
