@@ -48,7 +48,8 @@ class Node:
         os.makedirs(f"{self.dir}/ice", mode=0o750, exist_ok=True)
         os.chown(f"{self.dir}/ice", UID, UID)
         return self.start(argv, before=["setpriv", "--reuid", UID, "--regid", UID, "--clear-groups",
-                                  "--inh-caps", "-all,+net_raw", "--ambient-caps", "+net_raw"])
+                                        "--inh-caps", "-all,+net_raw", "--ambient-caps", "+net_raw",
+                                        "--bounding-set", "-all,+net_raw", "--no-new-privs"])
 
     def pid(self):
         """The ice process itself: nsenter execs, so it is the one that we started."""
