@@ -1,7 +1,8 @@
 # netbird-wg: tables for what is pure, one contract for all backends, scripts for the whole program.
 wg_test_libs = wg/libnbh-wg.a $(BASE_LIBS) $(MNL_LIBS)
 
-wg_unit_tests = %D%/unit/test-wg-plan %D%/unit/test-wg-policy %D%/unit/test-wg-genlmsg
+wg_unit_tests = %D%/unit/test-wg-plan %D%/unit/test-wg-policy %D%/unit/test-wg-genlmsg \
+	%D%/unit/test-wg-report
 wg_contract_tests = %D%/contract/contract-wg-fake %D%/contract/contract-wg-uapi \
 	%D%/contract/contract-wg-netlink
 check_PROGRAMS += $(wg_unit_tests) $(wg_contract_tests)
@@ -18,6 +19,10 @@ TESTS += $(wg_unit_tests) $(wg_contract_tests)
 %C%_unit_test_wg_genlmsg_SOURCES = %D%/unit/test-wg-genlmsg.c %D%/lib/tap.h
 %C%_unit_test_wg_genlmsg_CFLAGS = $(AM_CFLAGS) $(MNL_CFLAGS)
 %C%_unit_test_wg_genlmsg_LDADD = $(wg_test_libs)
+
+%C%_unit_test_wg_report_SOURCES = %D%/unit/test-wg-report.c %D%/lib/tap.h
+%C%_unit_test_wg_report_CFLAGS = $(AM_CFLAGS)
+%C%_unit_test_wg_report_LDADD = $(wg_test_libs)
 
 %C%_contract_contract_wg_fake_SOURCES = %D%/contract/contract-wg-backend.c %D%/lib/tap.h
 %C%_contract_contract_wg_fake_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=wg_backend_fake

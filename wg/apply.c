@@ -2,8 +2,11 @@
 
 #include "wg/apply.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One to make things, one to see that they are there; more when somebody interferes. */
@@ -67,7 +70,10 @@ static bool is_same(const struct wg_applied *a, const struct wg_applied *b)
 	return true;
 }
 
-/* Remembers what last applied becomes, in memory and, if it is news, in the file. */
+/*
+ * Remembers what last applied becomes, in memory and, if it is news, in the file. A full disk does
+ * not keep tunnels from coming up: it is reported when everything else is done.
+ */
 static int remember(struct wg_apply *apply, const struct wg_plan *plan, const struct wg_want *want,
                     const struct wg_dev *dev, bool done, struct nbh_why *why)
 {
@@ -87,7 +93,9 @@ static int remember(struct wg_apply *apply, const struct wg_plan *plan, const st
 	same = is_same(&after, &apply->applied);
 	wg_applied_clear(&apply->applied);
 	apply->applied = after;
-	return same || apply->wg_dirfd < 0 ? 0 : wg_applied_write(apply->wg_dirfd, &after, why);
+	if ((!same || apply->unsaved) && apply->wg_dirfd >= 0)
+		apply->unsaved = wg_applied_write(apply->wg_dirfd, &after, why) < 0;
+	return 0;
 }
 
 static void count_plan(const struct wg_plan *plan, struct wg_apply_count *count)
@@ -97,6 +105,27 @@ static void count_plan(const struct wg_plan *plan, struct wg_apply_count *count)
 	               (unsigned)plan->n_add_addresses + (unsigned)plan->n_remove_addresses;
 	for (size_t i = 0; i < plan->n_ops; i++)
 		count->ops[plan->ops[i].kind]++;
+}
+
+static void log_plan(const struct wg_plan *plan, const char *ifname)
+{
+	char *text = NULL, *line, *rest;
+	size_t len = 0;
+	FILE *out;
+
+	if (!nbh_log_wants(NBH_LOG_DEBUG, "plan"))
+		return;
+
+	out = open_memstream(&text, &len);
+	if (!out)
+		return;
+
+	wg_plan_print(plan, ifname, out);
+	if (fclose(out) == 0)
+		for (rest = text; (line = strsep(&rest, "\n"));)
+			if (line[0])
+				nbh_log(NBH_LOG_DEBUG, "plan", "%s", line);
+	free(text);
 }
 
 /* One round. 1: something was done, look again; 0: the plan was empty. */
@@ -119,6 +148,8 @@ static int run_round(struct wg_apply *apply, const struct wg_want *want,
 	idle = wg_plan_is_empty(&plan) || apply->dry_run;
 	if (!idle && wg_plan_makes(&plan))
 		r = remember(apply, &plan, want, &dev, false, why);
+	if (!idle)
+		log_plan(&plan, apply->ifname);
 	if (r == 0 && (!idle || apply->dry_run))
 		r = apply->backend->apply(apply->ctx, &plan, why);
 	if (r == 0 && !apply->dry_run) {
@@ -193,7 +224,9 @@ int wg_apply_run(struct wg_apply *apply, const struct wg_want *want,
 
 	if (r == 0)
 		r = use_backend(apply, backend, ifname, why);
-	return r < 0 ? r : run_rounds(apply, want, ret_count, why);
+	if (r == 0)
+		r = run_rounds(apply, want, ret_count, why);
+	return r == 0 && apply->unsaved ? -EIO : r;
 }
 
 int wg_apply_look(struct wg_apply *apply, struct wg_dev *ret_dev, struct nbh_why *why)

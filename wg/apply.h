@@ -14,6 +14,7 @@ struct wg_apply {
 	void *ctx;                        /* owned by backend */
 	char ifname[IFNAMSIZ];
 	struct wg_applied applied;        /* owned */
+	bool unsaved;                     /* applied.json lags behind */
 	int wg_dirfd;                     /* borrowed; -1: keep nothing (dry run) */
 	bool dry_run;
 	/* For tests: stands in for netlink and uapi. */

@@ -192,9 +192,7 @@ static int netlink_apply(void *data, const struct wg_plan *plan, struct nbh_why 
 	if (r == 0)
 		r = apply_wireguard(ctx, plan, why);
 	if (r == 0)
-		r = wg_link_apply_addresses(&ctx->link, plan, why);
-	if (r == 0)
-		r = wg_link_apply_up(&ctx->link, plan, why);
+		r = wg_link_apply_rest(&ctx->link, plan, why);
 	return r;
 }
 

@@ -341,9 +341,7 @@ static int uapi_apply(void *data, const struct wg_plan *plan, struct nbh_why *wh
 	if (r == 0)
 		r = apply_peers(link, plan, why);
 	if (r == 0)
-		r = wg_link_apply_addresses(link, plan, why);
-	if (r == 0)
-		r = wg_link_apply_up(link, plan, why);
+		r = wg_link_apply_rest(link, plan, why);
 	return r;
 }
 

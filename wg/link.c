@@ -218,10 +218,10 @@ static int change_address(struct wg_link *link, uint32_t ifindex, const struct n
 	return r;
 }
 
-int wg_link_apply_addresses(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
+static int apply_addresses(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
 {
 	uint32_t ifindex;
-	int r;
+	int first = 0;
 
 	if (plan->n_remove_addresses == 0 && plan->n_add_addresses == 0)
 		return 0;
@@ -232,22 +232,25 @@ int wg_link_apply_addresses(struct wg_link *link, const struct wg_plan *plan, st
 		return -ENODEV;
 	}
 
+	/* Removed first: the first address of a network takes the later ones with it when it goes. */
 	for (size_t i = 0; i < plan->n_remove_addresses; i++) {
-		r = change_address(link, ifindex, &plan->remove_addresses[i], false, why);
-		if (r < 0)
-			return r;
+		int r = change_address(link, ifindex, &plan->remove_addresses[i], false,
+		                       first == 0 ? why : NULL);
+
+		first = first ? first : r;
 	}
 
 	for (size_t i = 0; i < plan->n_add_addresses; i++) {
-		r = change_address(link, ifindex, &plan->add_addresses[i], true, why);
-		if (r < 0)
-			return r;
+		int r = change_address(link, ifindex, &plan->add_addresses[i], true,
+		                       first == 0 ? why : NULL);
+
+		first = first ? first : r;
 	}
 
-	return 0;
+	return first;
 }
 
-int wg_link_apply_up(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
+static int apply_up(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
 {
 	char buf[REQUEST_BYTES];
 	struct ifinfomsg *ifi;
@@ -267,4 +270,15 @@ int wg_link_apply_up(struct wg_link *link, const struct wg_plan *plan, struct nb
 	else if (r < 0)
 		nbh_why_prefix(why, "bringing up interface %s", link->ifname);
 	return r;
+}
+
+int wg_link_apply_rest(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
+{
+	struct nbh_why address_why = { "" };
+	int address_r = apply_addresses(link, plan, &address_why);
+	int r = apply_up(link, plan, why);
+
+	if (r == 0 && address_r < 0)
+		nbh_why_set(why, "%s", address_why.text);
+	return r < 0 ? r : address_r;
 }

@@ -26,9 +26,12 @@ int wg_link_read(struct wg_link *link, struct wg_devbuild *build, struct nbh_why
 int wg_link_create(struct wg_link *link, const char *kind, struct nbh_why *why);
 int wg_link_remove(struct wg_link *link, struct nbh_why *why); /* missing: 0 */
 
-/* The plan's parts for the link: before WireGuard is configured (MTU), and after (addresses, up). */
 int wg_link_apply_mtu(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why);
-int wg_link_apply_addresses(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why);
-int wg_link_apply_up(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why);
+
+/*
+ * The rest of the plan for the link, once WireGuard is configured: addresses, up. Goes on after a
+ * failure, so that IPv4 works where IPv6 is switched off; returns the first one.
+ */
+int wg_link_apply_rest(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why);
 
 #endif

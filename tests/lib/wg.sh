@@ -8,6 +8,7 @@
 wg_isolated() {
 	[ -z "${WG_ISOLATED:-}" ] || return 0
 	[ "$(id -u)" = 0 ] || { echo "1..0 # SKIP needs root for namespaces"; exit 77; }
+	unshare --mount --pid --fork true 2>/dev/null || { echo "1..0 # SKIP cannot make namespaces"; exit 77; }
 	WG_ISOLATED=1 exec unshare --mount --pid --fork --kill-child --mount-proc \
 		--propagation private -- "$@"
 }

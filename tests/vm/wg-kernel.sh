@@ -118,7 +118,7 @@ stop_wg a TERM
 chown -R 12345 "$work/a"
 device a 100.64.0.1/16
 chown 12345 "$work/a/device.json"
-in_host a setpriv --reuid 12345 --clear-groups --inh-caps -all,+net_admin --ambient-caps -all,+net_admin \
+exec_in_host a setpriv --reuid 12345 --clear-groups --inh-caps -all,+net_admin --ambient-caps -all,+net_admin \
 	"$wg_bin" --config-dir "$work/a" >> "$work/a.log" 2>&1 &
 user_pid=$!
 ok "unprivileged with CAP_NET_ADMIN" until_true 10 sh -c "kill -0 $user_pid && jq -e '.errorCode == \"\"' '$work/a/wg/status.json'"
@@ -131,11 +131,49 @@ ok "ping after up" ip netns exec a ping -q -c 2 -i 0.2 -W 5 100.64.0.2
 rm "$work/a/device.json"
 ok "down" until_true 10 link_gone a nbh0
 
+# Root on a directory that belongs to somebody else becomes that user.
+kill -TERM $user_pid
+wait $user_pid 2>/dev/null || :
+device a 100.64.0.1/16
+start_wg a
+ok "as root on another user's directory" until_true 10 generation_is a $generation
+ok "it becomes that user" test "$(stat -c %u "$work/a/wg/status.json")" = 12345
+ok "with one capability" grep -q '^CapPrm:	0000000000001000$' "/proc/$(cat "$work/a.pid")/status"
+ok "and cannot be read" sh -c "! setpriv --reuid 12345 --clear-groups cat /proc/$(cat "$work/a.pid")/environ"
+
+# Another name, another backend: the old interface goes, the new one works.
+device a 100.64.0.1/16 nbh1
+ok "renamed" until_true 10 status_has a '.interface == "nbh1" and .error == "" and .linkUp'
+ok "the old one is gone" link_gone a nbh0
+ok "ping over the new one" ip netns exec a ping -q -c 2 -i 0.2 -W 5 100.64.0.2
+if command -v wireguard-go > /dev/null && [ -e /dev/net/tun ]; then
+	chmod 666 /dev/net/tun
+	chown 12345 "$work/a.run"
+	sed 's/}$/,"userspace":true}/' "$work/a/device.json" | put "$work/a/device.json"
+	ok "to wireguard-go" until_true 20 status_has a '.backend == "uapi" and .error == "" and .linkUp'
+	ok "ping over wireguard-go" ip netns exec a ping -q -c 2 -i 0.2 -W 5 100.64.0.2
+	device a 100.64.0.1/16
+	ok "and back" until_true 20 status_has a '.backend == "netlink" and .error == "" and .linkUp'
+	ok "ping over the kernel" ip netns exec a ping -q -c 2 -i 0.2 -W 5 100.64.0.2
+fi
+
+# IPv6 switched off: IPv4 comes up all the same, and the status says what does not.
+rm "$work/a/device.json"
+ok "down once more" until_true 10 link_gone a nbh0
+ip netns exec a sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+device a '100.64.0.1/16","fd00:7::1/64'
+ok "an address that the kernel refuses is named" until_true 10 status_has a '.error | contains("fd00:7::1/64")'
+ok "ping over the other one" ip netns exec a ping -q -c 3 -i 0.2 -W 5 100.64.0.2
+ip netns exec a sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0
+ip netns exec a sysctl -qw net.ipv6.conf.nbh0.disable_ipv6=0
+ok "it is tried again" until_true 40 status_has a '.error == ""'
+rm "$work/a/device.json"
+ok "down after that" until_true 10 link_gone a nbh0
+
 # Adoption: only with our key; and what we adopted stays.
 ip -n a link add nbh5 type wireguard
 ip netns exec a wg set nbh5 private-key "$work/b/private.key"
 device a 100.64.0.1/16 nbh5
-chown 12345 "$work/a/device.json"
 ok "another key: not touched" until_true 10 status_has a '.errorCode == "private-key" and (.error | contains("nbh5"))'
 ip netns exec a wg set nbh5 private-key "$work/a/private.key"
 touch "$work/a/device.json"
