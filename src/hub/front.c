@@ -13,10 +13,14 @@
 
 #define BACKLOG 512 /* all clients come back at once after a restart: 11.2 */
 #define ACCEPTS_PER_TURN 64
-#define FIRST_BYTES_S 20
-#define NO_CALL_S 60
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" /* RFC 9113 3.4 */
 #define PREFACE_LEN (sizeof(PREFACE) - 1)
+
+static const NbhFrontLimits default_limits = {
+	.connections_max = NBH_HUB_CONNECTIONS_MAX,
+	.first_bytes_ms = 20000,
+	.no_call_ms = 60000,
+};
 
 static const char not_grpc[] =
 	"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -24,6 +28,7 @@ static const char not_grpc[] =
 	"their management URL. There are no web pages here.\n";
 
 struct _NbhFront {
+	NbhFrontLimits limits;
 	GHashTable *routes;   /* path, borrowed -> Route, owned */
 	GPtrArray *listeners; /* Listener, owned */
 	GQueue conns;         /* Conn, owned */
@@ -90,11 +95,11 @@ static gboolean on_no_call(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static void set_timer(Conn *conn, guint seconds, GSourceFunc func)
+static void set_timer(Conn *conn, guint timeout_ms, GSourceFunc func)
 {
 	if (conn->timer_id)
 		g_source_remove(conn->timer_id);
-	conn->timer_id = func ? g_timeout_add_seconds(seconds, func, conn) : 0;
+	conn->timer_id = func ? g_timeout_add(timeout_ms, func, conn) : 0;
 }
 
 static void on_call(NbhH2srvCall *h2, const char *path, gpointer owner)
@@ -153,7 +158,7 @@ static void on_gone(NbhH2srvCall *h2, gpointer owner)
 		call->call.method->on_gone(&call->call, call->service);
 	g_free(call);
 	if (--conn->n_calls == 0 && conn->h2)
-		set_timer(conn, NO_CALL_S, on_no_call);
+		set_timer(conn, conn->front->limits.no_call_ms, on_no_call);
 }
 
 static void on_h2_closed(NbhH2srv *h2, gpointer owner)
@@ -213,7 +218,7 @@ static void on_stream_readable(NbhStream *stream, gpointer owner)
 	}
 	conn->h2 = nbh_h2srv_new(g_steal_pointer(&conn->stream), conn->first, conn->n_first,
 				 &h2_events, conn);
-	set_timer(conn, NO_CALL_S, on_no_call);
+	set_timer(conn, conn->front->limits.no_call_ms, on_no_call);
 }
 
 static void on_stream_writable(NbhStream *stream, gpointer owner)
@@ -242,11 +247,11 @@ static void take_connection(NbhFront *front, int fd)
 	GSocket *socket;
 	Conn *conn;
 
-	if (front->conns.length >= NBH_HUB_CONNECTIONS_MAX) {
+	if (front->conns.length >= front->limits.connections_max) {
 		close(fd);
 		if (nbh_log_worth(++front->n_refused))
-			nbh_log(NBH_LOG_WARN, "front", "connection-refused limit=%d times=%u",
-				NBH_HUB_CONNECTIONS_MAX, front->n_refused);
+			nbh_log(NBH_LOG_WARN, "front", "connection-refused limit=%u times=%u",
+				front->limits.connections_max, front->n_refused);
 		return;
 	}
 	socket = g_socket_new_from_fd(fd, &error);
@@ -258,7 +263,7 @@ static void take_connection(NbhFront *front, int fd)
 	conn->front = front;
 	conn->link.data = conn;
 	g_queue_push_tail_link(&front->conns, &conn->link);
-	set_timer(conn, FIRST_BYTES_S, on_first_late);
+	set_timer(conn, front->limits.first_bytes_ms, on_first_late);
 	conn->stream = nbh_stream_accept(socket, &sniff_events, conn);
 }
 
@@ -337,10 +342,11 @@ static int open_listener(const struct nbh_endpoint *endpoint, guint16 *ret_port)
 	return nbh_steal_fd(&fd);
 }
 
-NbhFront *nbh_front_new(void)
+NbhFront *nbh_front_new(const NbhFrontLimits *limits)
 {
 	NbhFront *front = g_new0(NbhFront, 1);
 
+	front->limits = limits ? *limits : default_limits;
 	front->routes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
 	front->listeners = g_ptr_array_new_with_free_func(listener_free);
 	front->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

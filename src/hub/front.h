@@ -14,7 +14,13 @@
 
 typedef struct _NbhFront NbhFront;
 
-NbhFront *nbh_front_new(void);
+typedef struct {
+	guint connections_max; /* further ones are hung up on */
+	guint first_bytes_ms;  /* to the HTTP/2 preface */
+	guint no_call_ms;      /* then GOAWAY */
+} NbhFrontLimits;
+
+NbhFront *nbh_front_new(const NbhFrontLimits *limits); /* NULL: the defaults */
 /* methods end with path NULL; service goes to their functions. Both are borrowed. */
 void nbh_front_add(NbhFront *front, const NbhHubMethod *methods, gpointer service);
 /* An unspecified IPv6 address serves IPv4, too. ret_port: the chosen one when the port was 0. */

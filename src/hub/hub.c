@@ -182,7 +182,7 @@ NbhHub *nbh_hub_start(const NbhHubConfig *config, GError **error)
 	struct nbh_prefix network;
 
 	hub->lock_fd = -1;
-	hub->front = nbh_front_new();
+	hub->front = nbh_front_new(NULL);
 	/* Nothing is answered before the loop runs, so listening first is no race. */
 	if (!open_store(hub, config, &own_private, error) || !open_listeners(hub, config, error) ||
 	    !choose_public_url(hub, config, error) ||

@@ -1,0 +1,280 @@
+/* The hub's TCP side: who is served, who is hung up on, and when. */
+
+#include "config.h"
+
+#include "hub/front.h"
+#include "net/grpc.h"
+
+#include "tests/lib/h2client.h"
+#include "tests/lib/loop.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#define LONG_MS 600000
+
+typedef struct {
+	NbhFront *front;
+	guint16 port;
+	guint n_started, n_messages, n_gone;
+	struct nbh_addr remote;
+} Fixture;
+
+static void on_start(NbhHubCall *call, gpointer service)
+{
+	Fixture *f = service;
+
+	f->n_started++;
+	f->remote = call->remote;
+	call->state = f;
+}
+
+static void on_message(NbhHubCall *call, const guint8 *data, gsize len, gpointer service)
+{
+	((Fixture *)service)->n_messages++;
+	nbh_h2srv_send(call->h2, data, len);
+	nbh_h2srv_finish(call->h2, 0, NULL);
+}
+
+static void on_gone(NbhHubCall *call, gpointer service)
+{
+	g_assert_true(call->state == service);
+	((Fixture *)service)->n_gone++;
+}
+
+static const NbhHubMethod methods[] = {
+	{ .path = "/echo", .on_start = on_start, .on_message = on_message, .on_gone = on_gone },
+	{ .path = "/quiet", .on_start = on_start, .on_gone = on_gone },
+	{ .path = NULL },
+};
+
+static void start(Fixture *f, guint connections_max, guint first_bytes_ms, guint no_call_ms)
+{
+	const NbhFrontLimits limits = { connections_max, first_bytes_ms, no_call_ms };
+	struct nbh_endpoint any = { .addr = { .family = AF_INET6 } };
+	g_autoptr(GError) error = NULL;
+
+	memset(f, 0, sizeof(*f));
+	f->front = nbh_front_new(&limits);
+	nbh_front_add(f->front, methods, f);
+	g_assert_true(nbh_front_listen(f->front, &any, &f->port, &error));
+	g_assert_no_error(error);
+}
+
+static void stop(Fixture *f)
+{
+	nbh_front_free(f->front);
+	g_assert_cmpuint(f->n_gone, ==, f->n_started);
+}
+
+static int dial(const Fixture *f)
+{
+	struct nbh_endpoint to = { .port = f->port };
+	struct sockaddr_storage sa;
+	socklen_t len;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	g_assert_cmpint(nbh_addr_parse("127.0.0.1", &to.addr), ==, 0);
+	len = nbh_endpoint_to_sockaddr(&to, &sa);
+	g_assert_cmpint(connect(fd, (struct sockaddr *)&sa, len), ==, 0);
+	return fd;
+}
+
+/* Everything up to the end; closes fd. */
+static char *read_all(Fixture *f, int fd)
+{
+	GString *text = g_string_new(NULL);
+
+	/* The end of the server's side makes the loop turn; then reading cannot block. */
+	test_run_until(nbh_front_connections(f->front) == 0);
+	for (;;) {
+		char buf[1000];
+		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+
+		if (n <= 0)
+			break;
+		g_string_append_len(text, buf, n);
+	}
+	close(fd);
+	return g_string_free(text, FALSE);
+}
+
+static void test_other_protocols(void)
+{
+	static const struct {
+		const char *sent;
+		gboolean answered;
+	} cases[] = {
+		{ "GET / HTTP/1.1\r\nHost: x\r\n\r\n", TRUE },
+		{ "POST /management.ManagementService/Login HTTP/1.1\r\n\r\n", TRUE },
+		{ "PRI * HTTP/1.1\r\n\r\n", TRUE },
+		{ "\x16\x03\x01\x02", FALSE }, /* TLS */
+		{ "hello", FALSE },
+	};
+	Fixture f;
+
+	start(&f, 10, LONG_MS, LONG_MS);
+	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autofree char *answer = NULL;
+		int fd = dial(&f);
+
+		test_run_until(nbh_front_connections(f.front) == 1);
+		g_assert_cmpint(send(fd, cases[i].sent, strlen(cases[i].sent), 0), >, 0);
+		answer = read_all(&f, fd);
+		g_assert_cmpint(g_str_has_prefix(answer, "HTTP/1.1 404 "), ==, cases[i].answered);
+		g_assert_cmpint(strstr(answer, "netbird-hub") != NULL, ==, cases[i].answered);
+	}
+	stop(&f);
+}
+
+static void test_grpc(void)
+{
+	g_autoptr(GByteArray) body = test_grpc_frame("hi", 2);
+	char text[NBH_ADDR_TEXT_MAX];
+	TestH2Client *client;
+	TestH2Stream *echo, *unknown, *empty, *quiet;
+	Fixture f;
+
+	start(&f, 10, LONG_MS, LONG_MS);
+	client = test_h2client_new(dial(&f));
+	echo = test_h2client_request(client, "POST", "/echo", "application/grpc", NULL, body->data,
+				     body->len, 100, FALSE);
+	unknown = test_h2client_request(client, "POST", "/other", "application/grpc", NULL, body->data,
+					body->len, 100, FALSE);
+	empty = test_h2client_request(client, "POST", "/echo", "application/grpc", NULL, NULL, 0, 0, FALSE);
+	quiet = test_h2client_request(client, "POST", "/quiet", "application/grpc", NULL, NULL, 0, 0, FALSE);
+	test_run_until(echo->closed && unknown->closed && empty->closed);
+	g_assert_cmpstr(echo->grpc_status, ==, "0");
+	g_assert_cmpstr(unknown->grpc_status, ==, "12");
+	g_assert_cmpstr(empty->grpc_status, ==, "3");
+	/* A call that expects no message lives on after the request's end. */
+	test_run_until(f.n_started == 3);
+	g_assert_false(quiet->closed);
+	g_assert_cmpstr(nbh_addr_format(&f.remote, text), ==, "127.0.0.1");
+	test_h2client_free(client);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+/* Even one byte at a time. */
+static void test_slow_preface(void)
+{
+	Fixture f;
+	char c;
+	int fd;
+
+	start(&f, 10, LONG_MS, LONG_MS);
+	fd = dial(&f);
+	for (const char *p = PREFACE; *p; p++) {
+		g_assert_cmpint(send(fd, p, 1, 0), ==, 1);
+		test_drain_loop();
+	}
+	/* An empty SETTINGS frame, answered by the server's. */
+	g_assert_cmpint(send(fd, "\0\0\0\4\0\0\0\0\0", 9, 0), ==, 9);
+	test_run_until(recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 1);
+	close(fd);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+static void test_first_bytes_late(void)
+{
+	g_autofree char *answer = NULL;
+	Fixture f;
+	int fd;
+
+	start(&f, 10, 1, LONG_MS);
+	fd = dial(&f);
+	test_run_until(nbh_front_connections(f.front) == 1);
+	g_assert_cmpint(send(fd, PREFACE, 10, 0), ==, 10);
+	answer = read_all(&f, fd);
+	g_assert_cmpstr(answer, ==, "");
+	stop(&f);
+}
+
+/* The clock starts with the end of the last call. */
+static void test_no_call(void)
+{
+	g_autoptr(GByteArray) body = test_grpc_frame("hi", 2);
+	TestH2Client *client;
+	TestH2Stream *echo;
+	Fixture f;
+
+	start(&f, 10, LONG_MS, 200);
+	client = test_h2client_new(dial(&f));
+	echo = test_h2client_request(client, "POST", "/echo", "application/grpc", NULL, body->data,
+				     body->len, 100, FALSE);
+	test_run_until(echo->closed);
+	g_assert_cmpstr(echo->grpc_status, ==, "0");
+	test_run_until(test_h2client_is_closed(client));
+	g_assert_true(test_h2client_got_goaway(client));
+	test_h2client_free(client);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+static void test_connection_limit(void)
+{
+	Fixture f;
+	int fds[4];
+	char c;
+
+	start(&f, 3, LONG_MS, LONG_MS);
+	for (gsize i = 0; i < 3; i++)
+		fds[i] = dial(&f);
+	test_run_until(nbh_front_connections(f.front) == 3);
+	fds[3] = dial(&f);
+	test_run_until(recv(fds[3], &c, 1, MSG_DONTWAIT) == 0);
+	g_assert_cmpuint(nbh_front_connections(f.front), ==, 3);
+	/* One leaves, the next is served. */
+	close(fds[0]);
+	test_run_until(nbh_front_connections(f.front) == 2);
+	fds[0] = dial(&f);
+	test_run_until(nbh_front_connections(f.front) == 3);
+	for (gsize i = 0; i < G_N_ELEMENTS(fds); i++)
+		close(fds[i]);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+static void test_free_with_calls(void)
+{
+	TestH2Client *client;
+	Fixture f;
+
+	start(&f, 10, LONG_MS, LONG_MS);
+	client = test_h2client_new(dial(&f));
+	test_h2client_request(client, "POST", "/quiet", "application/grpc", NULL, NULL, 0, 0, TRUE);
+	test_h2client_request(client, "POST", "/quiet", "application/grpc", NULL, NULL, 0, 0, TRUE);
+	test_run_until(f.n_started == 2);
+	stop(&f);
+	test_h2client_free(client);
+}
+
+static void test_address_in_use(void)
+{
+	struct nbh_endpoint same = { .addr = { .family = AF_INET6 } };
+	g_autoptr(GError) error = NULL;
+	Fixture f;
+
+	start(&f, 10, LONG_MS, LONG_MS);
+	same.port = f.port;
+	g_assert_false(nbh_front_listen(f.front, &same, &same.port, &error));
+	g_assert_error(error, G_IO_ERROR, G_IO_ERROR_ADDRESS_IN_USE);
+	stop(&f);
+}
+
+int main(int argc, char **argv)
+{
+	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/hub/front/other-protocols", test_other_protocols);
+	g_test_add_func("/hub/front/grpc", test_grpc);
+	g_test_add_func("/hub/front/slow-preface", test_slow_preface);
+	g_test_add_func("/hub/front/first-bytes-late", test_first_bytes_late);
+	g_test_add_func("/hub/front/no-call", test_no_call);
+	g_test_add_func("/hub/front/connection-limit", test_connection_limit);
+	g_test_add_func("/hub/front/free-with-calls", test_free_with_calls);
+	g_test_add_func("/hub/front/address-in-use", test_address_in_use);
+	return g_test_run();
+}
