@@ -45,7 +45,7 @@ static int netlink_open(void **ret_ctx, const char *ifname, struct nbh_why *why)
 	struct netlink_ctx *ctx = calloc(1, sizeof(*ctx));
 	int r;
 
-	if (!ctx || !(ctx->buf = malloc(WG_NL_MESSAGE_MAX_BYTES))) {
+	if (!ctx || !(ctx->buf = calloc(1, WG_NL_MESSAGE_MAX_BYTES))) {
 		free(ctx);
 		nbh_why_set(why, "out of memory");
 		return -ENOMEM;

@@ -97,7 +97,7 @@ static const char *error_code(int r)
 	}
 }
 
-/* The first complaint of a turn goes into the status, all go into the log when they are news. */
+/* The first complaint of a turn counts, in status and log: what comes after it may follow from it. */
 static void complain(struct wg_daemon *daemon, int error, const char *code, const struct nbh_why *why)
 {
 	if (daemon->head.error[0])
@@ -142,21 +142,24 @@ static bool load(struct wg_daemon *daemon)
 	return !refusals[WG_FILE_KEY].refused;
 }
 
-static void log_count(const struct wg_apply_count *count, const struct wg_daemon *daemon,
-                      nbh_mono started)
+static void on_applied(struct wg_daemon *daemon, const struct wg_apply_count *count,
+                       nbh_mono started)
 {
 	unsigned n = count->link;
 
 	for (int i = 0; i < WG_OP_N_KINDS; i++)
 		n += count->ops[i];
 
-	if (n > 0)
-		nbh_log(NBH_LOG_NOTICE, "plan", "applied interface=%s added=%u updated=%u readded=%u"
-		        " removed=%u link=%u generation=%llu ms=%lld", daemon->apply.ifname,
-		        count->ops[WG_OP_ADD], count->ops[WG_OP_UPDATE], count->ops[WG_OP_READD],
-		        count->ops[WG_OP_REMOVE], count->link,
-		        (unsigned long long)daemon->wanted.peers.generation,
-		        (long long)nbh_mono_diff_ms(nbh_mono_now(), started));
+	if (n == 0)
+		return;
+
+	wg_report_changed(&daemon->report, started);
+	nbh_log(NBH_LOG_NOTICE, "plan", "applied interface=%s added=%u updated=%u readded=%u"
+	        " removed=%u link=%u generation=%llu ms=%lld", daemon->apply.ifname,
+	        count->ops[WG_OP_ADD], count->ops[WG_OP_UPDATE], count->ops[WG_OP_READD],
+	        count->ops[WG_OP_REMOVE], count->link,
+	        (unsigned long long)daemon->wanted.peers.generation,
+	        (long long)nbh_mono_diff_ms(nbh_mono_now(), started));
 }
 
 static void apply(struct wg_daemon *daemon, nbh_mono now)
@@ -167,7 +170,7 @@ static void apply(struct wg_daemon *daemon, nbh_mono now)
 	int r;
 
 	r = wg_apply_run(&daemon->apply, &want, &count, &why);
-	log_count(&count, daemon, now);
+	on_applied(daemon, &count, now);
 	if (r < 0)
 		complain(daemon, r, error_code(r), &why);
 	else
@@ -249,7 +252,6 @@ static void turn(struct wg_daemon *daemon, nbh_mono now)
 	daemon->turn_at = nbh_mono_add_ms(now, NBH_RECONCILE_MS);
 	if (daemon->failures > 0 && daemon->failures < 7 && daemon->last_error != -EBADMSG)
 		daemon->turn_at = nbh_mono_add_ms(now, (int64_t)RETRY_MIN_MS << (daemon->failures - 1));
-	wg_report_changed(&daemon->report, now);
 	report(daemon, now);
 }
 

@@ -26,7 +26,8 @@ struct wg_genlmsg {
 #define WG_GENLMSG_MIN_BYTES 512
 
 /*
- * Fills buf with the next message. 1, 0 when the plan is done (or holds nothing for WireGuard), or
+ * Fills buf, which must not hold secrets of others (attributes are padded with what is in it),
+ * with the next message. 1, 0 when the plan is done (or holds nothing for WireGuard), or
  * -ENOBUFS. An operation with more allowed IPs than fit goes on in the next message, as
  * UPDATE_ONLY; remove and add of one WG_OP_READD always share a message.
  */

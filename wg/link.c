@@ -110,7 +110,7 @@ static int on_address(const struct nlmsghdr *nlh, void *data)
 
 int wg_link_read(struct wg_link *link, struct wg_devbuild *build, struct nbh_why *why)
 {
-	char buf[REQUEST_BYTES];
+	char buf[REQUEST_BYTES] = { 0 }; /* attributes are padded with what is in it */
 	struct ifinfomsg *ifi;
 	struct ifaddrmsg *ifa;
 	struct nlmsghdr *nlh;
@@ -139,7 +139,7 @@ fail:
 
 int wg_link_create(struct wg_link *link, const char *kind, struct nbh_why *why)
 {
-	char buf[REQUEST_BYTES];
+	char buf[REQUEST_BYTES] = { 0 };
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh = start(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifi);
 	struct nlattr *info;
@@ -157,7 +157,7 @@ int wg_link_create(struct wg_link *link, const char *kind, struct nbh_why *why)
 
 int wg_link_remove(struct wg_link *link, struct nbh_why *why)
 {
-	char buf[REQUEST_BYTES];
+	char buf[REQUEST_BYTES] = { 0 };
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh = start(buf, RTM_DELLINK, 0, &ifi);
 	int r;
@@ -173,7 +173,7 @@ int wg_link_remove(struct wg_link *link, struct nbh_why *why)
 
 int wg_link_apply_mtu(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
 {
-	char buf[REQUEST_BYTES];
+	char buf[REQUEST_BYTES] = { 0 };
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh;
 	int r;
@@ -194,7 +194,7 @@ static int change_address(struct wg_link *link, uint32_t ifindex, const struct n
                           bool add, struct nbh_why *why)
 {
 	size_t len = address->addr.family == AF_INET ? 4 : 16;
-	char buf[REQUEST_BYTES], text[NBH_PREFIX_TEXT_MAX];
+	char buf[REQUEST_BYTES] = { 0 }, text[NBH_PREFIX_TEXT_MAX];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifaddrmsg *ifa;
 	int r;
@@ -252,7 +252,7 @@ static int apply_addresses(struct wg_link *link, const struct wg_plan *plan, str
 
 static int apply_up(struct wg_link *link, const struct wg_plan *plan, struct nbh_why *why)
 {
-	char buf[REQUEST_BYTES];
+	char buf[REQUEST_BYTES] = { 0 };
 	struct ifinfomsg *ifi;
 	struct nlmsghdr *nlh;
 	int r;
