@@ -8,9 +8,9 @@ HEADERS_CC = $(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_C
 	$(JSON_C_CFLAGS) $(MNL_CFLAGS) $(SQLITE_CFLAGS)
 
 check-local: $(BUILT_SOURCES)
-	python3 $(srcdir)/%D%/check-layers $(srcdir)
-	python3 $(srcdir)/%D%/check-banned $(srcdir)
-	python3 $(srcdir)/%D%/check-headers $(srcdir) $(HEADERS_CC)
+	@python3 $(srcdir)/%D%/check-layers $(srcdir)
+	@python3 $(srcdir)/%D%/check-banned $(srcdir)
+	@python3 $(srcdir)/%D%/check-headers $(srcdir) $(HEADERS_CC)
 
 # systemd: units, users, directories.
 EXTRA_DIST += %D%/units/README.md %D%/units/netbird-helper.service.in %D%/units/netbird-ice.service.in \

@@ -99,7 +99,7 @@ check_PROGRAMS += %D%/fuzz/replay-base
 dist_check_SCRIPTS += %D%/fuzz/run-base
 TESTS += %D%/fuzz/run-base
 if FUZZING
-noinst_PROGRAMS = %D%/fuzz/fuzz-base
+noinst_PROGRAMS += %D%/fuzz/fuzz-base
 %C%_fuzz_fuzz_base_SOURCES = %D%/fuzz/fuzz-base.c %D%/fuzz/fuzz.h
 %C%_fuzz_fuzz_base_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
 %C%_fuzz_fuzz_base_LDADD = $(BASE_LIBS)
