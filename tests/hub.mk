@@ -4,7 +4,7 @@ HUB_TEST_LIBS = src/hub/libnbh-hub.a src/mgmt/libnbh-mgmt.a src/signal/libnbh-si
 	$(NGHTTP2_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(GLIB_LIBS)
 
 hub_tests = %D%/unit/test-h2srv %D%/unit/test-hub-front %D%/unit/test-hub-parts %D%/unit/test-hub-store \
-	%D%/unit/test-hub-stun %D%/contract/test-hub-clients
+	%D%/unit/test-hub-maps %D%/unit/test-hub-signal %D%/unit/test-hub-stun %D%/contract/test-hub-clients
 check_PROGRAMS += $(hub_tests)
 TESTS += $(hub_tests)
 
@@ -23,6 +23,14 @@ TESTS += $(hub_tests)
 %C%_unit_test_hub_store_SOURCES = %D%/unit/test-hub-store.c
 %C%_unit_test_hub_store_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_hub_store_LDADD = $(HUB_TEST_LIBS)
+
+%C%_unit_test_hub_maps_SOURCES = %D%/unit/test-hub-maps.c
+%C%_unit_test_hub_maps_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_hub_maps_LDADD = $(HUB_TEST_LIBS)
+
+%C%_unit_test_hub_signal_SOURCES = %D%/unit/test-hub-signal.c %D%/lib/h2client.c %D%/lib/h2client.h
+%C%_unit_test_hub_signal_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_unit_test_hub_signal_LDADD = $(HUB_TEST_LIBS)
 
 %C%_unit_test_hub_stun_SOURCES = %D%/unit/test-hub-stun.c
 %C%_unit_test_hub_stun_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)

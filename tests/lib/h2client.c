@@ -221,12 +221,25 @@ static nghttp2_nv nv(const char *name, const char *value)
 	return (nghttp2_nv){ (uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0 };
 }
 
+static TestH2Stream *submit(TestH2Client *client, TestH2Stream *stream, const nghttp2_nv *headers,
+			    gsize n)
+{
+	nghttp2_data_provider provider = { .source.ptr = stream, .read_callback = on_want_body };
+
+	stream->data = g_byte_array_new();
+	g_ptr_array_add(client->streams, stream);
+	stream->id = nghttp2_submit_request(client->session, NULL, headers, n,
+					    stream->body || stream->keep_open ? &provider : NULL, stream);
+	g_assert_cmpint(stream->id, >, 0);
+	flush(client);
+	return stream;
+}
+
 TestH2Stream *test_h2client_request(TestH2Client *client, const char *method, const char *path,
 				    const char *content_type, const char *extra, const guint8 *body,
 				    gsize body_len, gsize chunk, gboolean keep_open)
 {
 	TestH2Stream *stream = g_new0(TestH2Stream, 1);
-	nghttp2_data_provider provider = { .source.ptr = stream, .read_callback = on_want_body };
 	nghttp2_nv headers[6] = { nv(":method", method), nv(":scheme", "http"), nv(":path", path),
 				  nv(":authority", "test") };
 	gsize n = 4;
@@ -235,17 +248,23 @@ TestH2Stream *test_h2client_request(TestH2Client *client, const char *method, co
 		headers[n++] = nv("content-type", content_type);
 	if (extra)
 		headers[n++] = nv("x-extra", extra);
-	stream->data = g_byte_array_new();
 	stream->body = body;
 	stream->body_len = body_len;
 	stream->chunk = chunk;
 	stream->keep_open = keep_open;
-	g_ptr_array_add(client->streams, stream);
-	stream->id = nghttp2_submit_request(client->session, NULL, headers, n,
-					    body || keep_open ? &provider : NULL, stream);
-	g_assert_cmpint(stream->id, >, 0);
-	flush(client);
-	return stream;
+	return submit(client, stream, headers, n);
+}
+
+TestH2Stream *test_h2client_open(TestH2Client *client, const char *path, const char *header,
+				 const char *value)
+{
+	TestH2Stream *stream = g_new0(TestH2Stream, 1);
+	const nghttp2_nv headers[] = { nv(":method", "POST"), nv(":scheme", "http"), nv(":path", path),
+				       nv(":authority", "test"), nv("content-type", "application/grpc"),
+				       nv(header, value) };
+
+	stream->keep_open = TRUE;
+	return submit(client, stream, headers, G_N_ELEMENTS(headers));
 }
 
 void test_h2client_reset(TestH2Client *client, TestH2Stream *stream)

@@ -29,6 +29,9 @@ gboolean test_h2client_got_goaway(const TestH2Client *client);
 TestH2Stream *test_h2client_request(TestH2Client *client, const char *method, const char *path,
 				    const char *content_type, const char *extra, const guint8 *body,
 				    gsize body_len, gsize chunk, gboolean keep_open);
+/* A gRPC stream that stays open, with one header of metadata. */
+TestH2Stream *test_h2client_open(TestH2Client *client, const char *path, const char *header,
+				 const char *value);
 void test_h2client_reset(TestH2Client *client, TestH2Stream *stream);
 void test_h2client_hold_window(TestH2Client *client, gboolean hold);
 void test_h2client_raw(TestH2Client *client, const void *data, gsize len);
