@@ -24,6 +24,7 @@
 #define LOGOUT_MS 15000
 
 #define SYNC_FIRST_MS 30000 /* the first message comes ~0.1 s after the request */
+#define CHANGE_USEC (5 * G_USEC_PER_SEC) /* a PING may have to fail first */
 #define SPARE_KEY_USEC (5 * G_USEC_PER_SEC)
 
 G_DEFINE_QUARK(nbh-mgmt-error-quark, nbh_mgmt_error)
@@ -70,6 +71,7 @@ struct _NbhMgmt {
 	struct nbh_key sync_key;
 	NbhBackoff backoff;
 	guint retry_id, first_id;
+	gint64 changed_usec; /* of the last network change */
 };
 
 static void clear_source_id(guint *id)
@@ -298,6 +300,10 @@ static void schedule_retry(NbhMgmt *mgmt)
 {
 	guint32 delay_ms = nbh_backoff_next(&mgmt->backoff, g_random_int());
 
+	/* The old connection did not survive: no reason to wait with the first new one. */
+	if (mgmt->changed_usec && g_get_monotonic_time() - mgmt->changed_usec < CHANGE_USEC)
+		delay_ms = 0;
+	mgmt->changed_usec = 0;
 	clear_source_id(&mgmt->retry_id);
 	mgmt->retry_id = g_timeout_add(delay_ms, on_retry, mgmt);
 }
@@ -531,6 +537,7 @@ static void mgmt_logout(NbhMgmt *mgmt, MgmtDone done)
 
 static void mgmt_network_changed(NbhMgmt *mgmt)
 {
+	mgmt->changed_usec = g_get_monotonic_time();
 	nbh_grpc_channel_probe(mgmt->channel);
 	if (!mgmt->retry_id)
 		return;

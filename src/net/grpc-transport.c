@@ -547,6 +547,10 @@ void nbh_grpc_transport_probe(GrpcTransport *transport)
 		connect_stream(transport);
 		return;
 	}
+	if (nbh_stream_is_stranded(transport->stream)) {
+		fail(transport, "the network has changed");
+		return;
+	}
 	if (!transport->has_settings || transport->probe_id)
 		return;
 	if (!transport->pinged_usec || since_ms >= PING_MIN_INTERVAL_MS)

@@ -92,8 +92,10 @@ void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why)
 void nbh_grpc_channel_probe(NbhGrpcChannel *channel)
 {
 	/* Draining connections have no future, but their calls do not know that the network is gone. */
-	for (GList *link = channel->transports.head; link; link = link->next)
+	for (GList *link = channel->transports.head, *next; link; link = next) {
+		next = link->next;
 		nbh_grpc_transport_probe(link->data);
+	}
 }
 
 void nbh_grpc_channel_free(NbhGrpcChannel *channel)

@@ -42,7 +42,10 @@ NbhGrpcChannel *nbh_grpc_channel_new(const char *url, GError **error);
 const char *nbh_grpc_channel_url(const NbhGrpcChannel *channel);
 /* Drops the connection; its calls end with UNAVAILABLE. The next call connects anew. */
 void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why);
-/* Sends a PING now (network changed); no ACK within 2 s resets the channel. */
+/*
+ * The network changed. A connection whose address is gone from this host ends at once, another one
+ * gets a PING and ends without an ACK within 2 s; an attempt to connect begins anew.
+ */
 void nbh_grpc_channel_probe(NbhGrpcChannel *channel);
 void nbh_grpc_channel_free(NbhGrpcChannel *channel); /* cancels calls without callbacks */
 

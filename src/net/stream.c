@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* Unanswered data for this long ends a connection: libraries.md 1.3. */
 #define USER_TIMEOUT_MS 20000
@@ -320,6 +321,28 @@ GSocketAddress *nbh_stream_remote(NbhStream *stream)
 GSocketAddress *nbh_stream_local(NbhStream *stream)
 {
 	return stream->local;
+}
+
+/* Asks the kernel by the cheapest question that depends on it. */
+gboolean nbh_stream_is_stranded(NbhStream *stream)
+{
+	struct sockaddr_storage own = { 0 };
+	socklen_t len = sizeof(own);
+	gboolean is_gone;
+	int fd;
+
+	if (!stream->socket || getsockname(stream->fd, (struct sockaddr *)&own, &len) < 0)
+		return FALSE;
+	if (own.ss_family == AF_INET)
+		((struct sockaddr_in *)&own)->sin_port = 0;
+	else if (own.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&own)->sin6_port = 0;
+	fd = socket(own.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return FALSE;
+	is_gone = bind(fd, (struct sockaddr *)&own, len) < 0 && errno == EADDRNOTAVAIL;
+	close(fd);
+	return is_gone;
 }
 
 void nbh_stream_free(NbhStream *stream)

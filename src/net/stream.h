@@ -33,6 +33,8 @@ void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpo
 void nbh_stream_want_write(NbhStream *stream, gboolean want);
 GSocketAddress *nbh_stream_remote(NbhStream *stream); /* borrowed; NULL before on_up */
 GSocketAddress *nbh_stream_local(NbhStream *stream);
+/* Our address was taken from this host: nothing will ever arrive any more. */
+gboolean nbh_stream_is_stranded(NbhStream *stream);
 void nbh_stream_free(NbhStream *stream); /* NULL is fine */
 
 #endif

@@ -23,6 +23,7 @@
 #define REGISTER_NEXT_MS 3000
 #define REGISTER_MAX_MS 15000
 
+#define CHANGE_USEC (5 * G_USEC_PER_SEC) /* a PING may have to fail first */
 #define SILENCE_MS 30000
 #define ECHO_MS 10000
 
@@ -41,6 +42,7 @@ struct _NbhSignal {
 	guint retry_id, watch_id;
 	guint silence_ms, echo_ms;
 	gint64 opened_usec, received_usec;
+	gint64 changed_usec; /* of the last network change */
 	gint64 probed_usec; /* HEARTBEAT whose echo is awaited; 0: none */
 };
 
@@ -54,13 +56,18 @@ static void clear_source_id(guint *id)
 /* Nothing may follow: the owner hears of it. */
 static void stream_failed(NbhSignal *signal, const char *why)
 {
+	guint32 delay_ms = nbh_backoff_next(&signal->backoff, g_random_int());
+
+	/* The old connection did not survive: no reason to wait with the first new one. */
+	if (signal->changed_usec && g_get_monotonic_time() - signal->changed_usec < CHANGE_USEC)
+		delay_ms = 0;
+	signal->changed_usec = 0;
 	clear_source_id(&signal->watch_id);
 	clear_source_id(&signal->retry_id);
 	nbh_grpc_call_cancel(signal->stream);
 	signal->stream = NULL;
 	signal->is_up = FALSE;
-	signal->retry_id = g_timeout_add(nbh_backoff_next(&signal->backoff, g_random_int()),
-					 signal->on_retry, signal);
+	signal->retry_id = g_timeout_add(delay_ms, signal->on_retry, signal);
 	nbh_log(NBH_LOG_DEBUG, "signal", "signal_down reason=\"%s\"", why);
 	signal->events->on_link(signal, FALSE, why, signal->owner);
 }
@@ -254,6 +261,7 @@ static gboolean signal_is_up(NbhSignal *signal)
 
 static void signal_network_changed(NbhSignal *signal)
 {
+	signal->changed_usec = g_get_monotonic_time();
 	nbh_grpc_channel_probe(signal->channel);
 	if (!signal->retry_id)
 		return;

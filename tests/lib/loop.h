@@ -26,6 +26,19 @@ static gboolean test_loop_expired(gpointer expired)
 	}                                                                                          \
 	G_STMT_END
 
+/* The same for what the loop does not see. Asks again and again. */
+#define test_poll_until(condition)                                                                 \
+	G_STMT_START                                                                               \
+	{                                                                                          \
+		gint64 test_end = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;                    \
+		gboolean test_ok;                                                                  \
+                                                                                                   \
+		while (!(test_ok = (condition)) && g_get_monotonic_time() < test_end)              \
+			g_main_context_iteration(NULL, FALSE);                                     \
+		g_assert_true(test_ok);                                                            \
+	}                                                                                          \
+	G_STMT_END
+
 /* Handles whatever is already due. */
 static inline void test_drain_loop(void)
 {

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "net/grpc.h"
 #include "net/netmon.h"
 
 #include "tests/lib/loop.h"
@@ -123,6 +124,56 @@ static void test_changes(void)
 	g_assert_cmpuint(n_changes, ==, 0);
 }
 
+static void on_reply(int status, const char *message, GBytes *reply, gpointer owner)
+{
+	(void)reply;
+	g_assert_cmpint(status, ==, NBH_GRPC_UNAVAILABLE);
+	*(char **)owner = g_strdup(message);
+}
+
+static GSocket *listen_on(const char *address, guint16 *ret_port)
+{
+	g_autoptr(GSocketAddress) any = g_inet_socket_address_new_from_string(address, 0);
+	g_autoptr(GSocketAddress) bound = NULL;
+	GSocket *socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
+
+	g_assert_true(g_socket_bind(socket, any, TRUE, NULL) && g_socket_listen(socket, NULL));
+	bound = g_socket_get_local_address(socket, NULL);
+	*ret_port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(bound));
+	return socket;
+}
+
+/* A connection from an address that is gone ends at once; another one lives on. */
+static void test_stranded(void)
+{
+	g_autoptr(GBytes) message = g_bytes_new_static("", 0);
+	g_autofree char *text = NULL, *url = NULL, *expected = NULL;
+	g_autoptr(GSocket) accepted = NULL;
+	g_autoptr(GSocket) listener = NULL;
+	NbhGrpcChannel *channel;
+	guint16 port = 0;
+
+	ip("addr add 10.79.0.1/32 dev lo");
+	listener = listen_on("10.79.0.1", &port);
+	url = g_strdup_printf("http://10.79.0.1:%u", port);
+	channel = nbh_grpc_channel_new(url, NULL);
+	nbh_grpc_unary(channel, "/a.B/C", message, 0, on_reply, &text);
+	g_socket_set_blocking(listener, FALSE);
+	test_poll_until((accepted = g_socket_accept(listener, NULL, NULL)) != NULL);
+	test_poll_until(g_socket_get_available_bytes(accepted) > 0); /* it is up */
+	nbh_grpc_channel_probe(channel);
+	test_drain_loop();
+	g_assert_null(text);
+	ip("addr del 10.79.0.1/32 dev lo");
+	nbh_grpc_channel_probe(channel);
+	g_assert_null(text); /* from the loop */
+	test_drain_loop();
+	expected = g_strdup_printf("10.79.0.1:%u: the network has changed", port);
+	g_assert_cmpstr(text, ==, expected);
+	nbh_grpc_channel_free(channel);
+	test_drain_loop();
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -132,6 +183,7 @@ int main(int argc, char **argv)
 	}
 	g_test_add_func("/netmon/addresses", test_addresses);
 	g_test_add_func("/netmon/natural-source", test_natural_source);
+	g_test_add_func("/netmon/stranded-connection", test_stranded);
 	g_test_add_func("/netmon/changes", test_changes);
 	return g_test_run();
 }
