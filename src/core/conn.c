@@ -262,6 +262,7 @@ static void on_go_idle(NbhConnStep *s)
 	forget_peer(conn);
 	nbh_conn_draw_session(s);
 	conn->path = (NbhPath){ .kind = NBH_PATH_IDLE, .session = conn->path.session + 1 };
+	conn->renewed_at = s->now;
 	conn->offer_base_ms = conn->offer_nominal_ms = OFFER_AFTER_LOSS_MS;
 	nbh_conn_publish(s);
 }
@@ -464,8 +465,11 @@ static void on_handshake(NbhConnStep *s)
 		nbh_conn_publish_direct(s, FALSE);
 	}
 
-	/* One from before the WireGuard peer was made anew proves nothing. */
-	if (conn->path.kind != NBH_PATH_DIRECT || !nbh_mono_before(conn->handshake_at, at) ||
+	/*
+	 * One from before the WireGuard peer was made anew proves nothing. One from before there is a
+	 * path counts: the peer may begin, and the next one is not due before that session is old.
+	 */
+	if (!nbh_mono_before(conn->handshake_at, at) ||
 	    nbh_mono_before(nbh_mono_add_ms(at, HANDSHAKE_SLACK_MS), conn->renewed_at))
 		return;
 
@@ -586,7 +590,7 @@ static const Handler handlers[NBH_CONN_N_EVENTS][NBH_CONN_N_STATES] = {
 	ROW(FAILED,        nothing,        nothing,           nothing,            nothing,            on_failed,          nothing,           nothing,            nothing),
 	ROW(LOST,          nothing,        nothing,           nothing,            nothing,            nothing,            on_lost,           nothing,            nothing),
 	ROW(ICE_GONE,      nothing,        nothing,           nothing,            nothing,            on_ice_gone,        on_ice_gone,       nothing,            on_ice_gone),
-	ROW(HANDSHAKE,     nothing,        nothing,           on_handshake,       on_handshake,       on_handshake,       on_handshake,      on_handshake,       on_handshake),
+	ROW(HANDSHAKE,     nothing,        on_handshake,      on_handshake,       on_handshake,       on_handshake,       on_handshake,      on_handshake,       on_handshake),
 	ROW(WAKE,          nothing,        on_wake,           on_more_traffic,    on_more_traffic,    on_more_traffic,    nothing,           nothing,            on_more_traffic),
 	ROW(SIGNAL_UP,     nothing,        nothing,           nothing,            on_link_change,     repeat_messages,    nothing,           on_link_change,     on_link_change),
 	ROW(NETWORK,       nothing,        nothing,           nothing,            on_link_change,     repeat_messages,    on_network_up,     on_link_change,     on_link_change),

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define ITEMS_MAX 1024
+#define ITEMS_MAX 256
 #define FAULTS_UNTIL_MS 60000
 #define CONVERGE_MS 150000
 #define QUIET_MS 300000
@@ -257,7 +257,18 @@ static gboolean has_endpoint(const Side *side)
 	return side->conn.path.kind == NBH_PATH_DIRECT;
 }
 
-/* One handshake as soon as both have endpoints and one of them has a new peer; then every 120 s. */
+/*
+ * Who has an endpoint begins, and the other one learns its endpoint from that. An official side
+ * that has none does not know us, or has forgotten us.
+ */
+static gboolean may_shake_hands(const World *world)
+{
+	gboolean a = has_endpoint(&world->sides[0]), b = has_endpoint(&world->sides[1]);
+
+	return world->sides[1].is_official ? a && b : a || b;
+}
+
+/* One handshake as soon as it can be and one of them has a new peer; then every 120 s. */
 static void check_wireguard(World *world)
 {
 	guint epochs = world->sides[0].wg_epoch + world->sides[1].wg_epoch;
@@ -267,7 +278,7 @@ static void check_wireguard(World *world)
 		if (world->items[i].kind == ITEM_HANDSHAKE)
 			take_item(world, i);
 	}
-	if (has_endpoint(&world->sides[0]) && has_endpoint(&world->sides[1]))
+	if (may_shake_hands(world))
 		add_item(world, is_due ? 60 : 120000 - (world->now_ms - world->last_handshake_ms), ITEM_HANDSHAKE, 0);
 }
 
@@ -563,7 +574,7 @@ static void on_handshake(World *world)
 {
 	NbhConnEvent event = { .type = NBH_CONN_EV_HANDSHAKE };
 
-	if (!has_endpoint(&world->sides[0]) || !has_endpoint(&world->sides[1]))
+	if (!may_shake_hands(world))
 		return;
 	if (!world->path_open) {
 		add_item(world, 5000, ITEM_HANDSHAKE, 0);
@@ -991,9 +1002,368 @@ static void test_official_faults(void)
 	run_seeds(TRUE, TRUE, 2000);
 }
 
+/* Nothing wrong at all: at once, one agent each, no word too many. */
+static void test_clean(void)
+{
+	guint n_slow = 0;
+
+	for (guint32 seed = 0; seed < 400; seed++) {
+		gboolean with_official = (seed >> 1) & 1;
+		g_autofree World *world = g_new(World, 1);
+		gint64 limit_ms;
+
+		world_init(world, seed, with_official, seed & 1);
+		world_start(world, 0);
+		run(world, dice(world, 40));
+		if (!with_official)
+			world_start(world, 1); /* an official is woken by our OFFER */
+		/* An official drops what comes while it is busy; its next OFFER is due after 3 s. */
+		limit_ms = world->now_ms + (with_official ? 3500 : 300);
+		while (!is_converged(world) && turn(world, limit_ms))
+			continue;
+		g_assert_true(is_converged(world));
+		n_slow += world->now_ms > 600;
+		g_assert_cmpuint(world->sides[0].conn.attempts + world->sides[0].conn.losses, ==, 0);
+		g_assert_cmpuint(world->sides[0].agent.generation, ==, 1);
+		g_assert_cmpuint(world->sides[1].agent.generation, ==, 1);
+		run(world, world->now_ms + QUIET_MS);
+		g_assert_cmpuint(world->n_sent, <, 24);
+		g_assert_true(is_converged(world));
+		g_assert_cmpuint(world->handshake_timeouts, ==, 0);
+	}
+	g_assert_cmpuint(n_slow, <, 20);
+}
+
+/* ---- every order ---- */
+
+static guint leaves;
+
+static void explore(const World *from, guint depth)
+{
+	g_autofree World *world = g_new(World, 1);
+	gint64 longest_ms = 0;
+
+	if (depth == 0) {
+		*world = *from;
+		world->is_manual = FALSE;
+		wait_and_be_quiet(world, leaves++, &longest_ms);
+		return;
+	}
+
+	/* Let time pass, to whatever a timer says. */
+	*world = *from;
+	run(world, world->now_ms + 700);
+	explore(world, depth - 1);
+
+	for (gsize i = 0; i < from->n_items; i++) {
+		for (guint how = 0; how < 3; how++) {
+			Item item;
+
+			if (from->items[i].kind != ITEM_MESSAGE)
+				continue;
+			/* Candidates are two of a kind: one order of the two is enough. */
+			if (from->items[i].message == NBH_CONN_EV_CANDIDATE && (from->items[i].port & 1 || how == 2))
+				continue;
+			*world = *from;
+			item = world->items[i];
+			if (how < 2) /* else: repeated, the copy stays under way */
+				take_item(world, i);
+			if (how != 1)
+				on_item(world, &item);
+			run(world, world->now_ms + 100);
+			explore(world, depth - 1);
+		}
+	}
+}
+
+static void test_every_order(void)
+{
+	for (guint kind = 0; kind < 4; kind++) {
+		g_autofree World *world = g_new(World, 1);
+
+		world_init(world, kind, kind & 2, kind & 1);
+		world->is_manual = TRUE;
+		world_start(world, 0);
+		world_start(world, 1);
+		run(world, 50);
+		leaves = 0;
+		explore(world, 4);
+		g_test_message("%u orders", leaves);
+		g_assert_cmpuint(leaves, >, 500);
+	}
+}
+
+/* ---- collisions, by hand ---- */
+
+static World *hand_new(gboolean with_official)
+{
+	World *world = g_new(World, 1);
+
+	world_init(world, 1, with_official, FALSE);
+	world->is_manual = TRUE;
+	return world;
+}
+
+static gboolean pop(World *world, guint to, NbhConnEventType type, Item *ret_item)
+{
+	gsize found = ITEMS_MAX;
+
+	for (gsize i = 0; i < world->n_items; i++) {
+		const Item *item = &world->items[i];
+
+		if (item->kind == ITEM_MESSAGE && item->side == to && item->message == type &&
+		    (found == ITEMS_MAX || item->order < world->items[found].order))
+			found = i;
+	}
+	if (found == ITEMS_MAX)
+		return FALSE;
+	*ret_item = take_item(world, found);
+	return TRUE;
+}
+
+/* The oldest of that type; then slots and Sends come back, and what ICE makes of it. */
+static void deliver(World *world, guint to, NbhConnEventType type)
+{
+	Item item;
+
+	g_assert_true(pop(world, to, type, &item));
+	on_item(world, &item);
+	run(world, world->now_ms + 30);
+}
+
+static void drop(World *world, guint to, NbhConnEventType type)
+{
+	Item item;
+
+	g_assert_true(pop(world, to, type, &item));
+}
+
+static void deliver_candidates(World *world)
+{
+	Item item;
+
+	for (guint to = 0; to < 2; to++) {
+		while (pop(world, to, NBH_CONN_EV_CANDIDATE, &item))
+			on_item(world, &item);
+	}
+	run(world, world->now_ms + 300);
+}
+
+static gboolean is_silent(const World *world)
+{
+	for (gsize i = 0; i < world->n_items; i++) {
+		if (world->items[i].kind == ITEM_MESSAGE && world->items[i].message != NBH_CONN_EV_CANDIDATE)
+			return FALSE;
+	}
+	return TRUE;
+}
+
+static guint8 session_of(const World *world, guint side)
+{
+	return world->sides[side].conn.local_session.bytes[0];
+}
+
+/*
+ *   A                                B
+ *   OFFER a1 ---------.    .--------- OFFER b1
+ *                      \  /
+ *   open(b1) <----------\'
+ *   ANSWER a1 ---.       `----------> open(a1)
+ *                 \   .-------------- ANSWER b1
+ *   same <---------\-'
+ *                   `---------------> same
+ */
+static void test_both_offer(void)
+{
+	g_autofree World *world = hand_new(FALSE);
+
+	world_start(world, 0);
+	world_start(world, 1);
+	run(world, 10);
+	deliver(world, 0, NBH_CONN_EV_OFFER);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	deliver(world, 1, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	g_assert_true(is_silent(world));
+	g_assert_cmpuint(world->sides[0].agent.generation, ==, 1);
+	g_assert_cmpuint(world->sides[1].agent.generation, ==, 1);
+}
+
+/*
+ *   A                                B
+ *   OFFER a1 -----------------------> open(a1)
+ *                  X <--------------- ANSWER b1, candidates
+ *   keeps candidates <---------------
+ *   2 s: OFFER a1 ------------------> same: ANSWER b1 again
+ *   open(b1), candidates into it <---
+ */
+static void test_answer_lost(void)
+{
+	g_autofree World *world = hand_new(FALSE);
+
+	world_start(world, 1);
+	run(world, 10);
+	drop(world, 0, NBH_CONN_EV_OFFER);
+	world_start(world, 0);
+	run(world, 20);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	drop(world, 0, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_cmpint(world->sides[0].conn.state, ==, NBH_CONN_SIGNALING);
+	g_assert_cmpuint(world->sides[0].conn.candidates.n, ==, 2);
+	run(world, 2500);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	g_assert_cmpuint(world->sides[0].agent.n_candidates, ==, 2);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	g_assert_cmpuint(world->sides[1].agent.generation, ==, 1);
+}
+
+/*
+ *   A (up, a1/b1)                    B (up, b1/a1)
+ *   killed, started: a2
+ *   OFFER a2 -----------------------> another session: close, draw b2, open(a2); the path stays
+ *   open(b2) <----------------------- ANSWER b2
+ */
+static void test_restart_while_up(void)
+{
+	g_autofree World *world = hand_new(FALSE);
+	guint8 old;
+
+	world_start(world, 0);
+	run(world, 10);
+	world_start(world, 1);
+	run(world, 20);
+	drop(world, 0, NBH_CONN_EV_OFFER);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	old = session_of(world, 1);
+
+	close_agent(world, 0);
+	helper_start(world, 0, FALSE);
+	run(world, world->now_ms + 10);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	g_assert_cmpint(session_of(world, 1), !=, old);
+	g_assert_cmpint(world->sides[1].conn.path.kind, ==, NBH_PATH_DIRECT);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	g_assert_true(is_silent(world));
+}
+
+/*
+ *   A (a2)                           B (b1/a1)
+ *   OFFER a2 -----------------------> close, draw b2, open(a2)
+ *              .--------------------- ANSWER b2
+ *   open(b1) <-|---- an old OFFER b1, late
+ *   ANSWER a2 -|--------------------> same
+ *   open(b2) <-'                       another session in an ANSWER: again, with the same a2
+ */
+static void test_late_offer(void)
+{
+	g_autofree World *world = hand_new(FALSE);
+	Item late;
+
+	world_start(world, 1);
+	run(world, 10);
+	g_assert_true(pop(world, 0, NBH_CONN_EV_OFFER, &late));
+	world_start(world, 0);
+	run(world, 20);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	drop(world, 0, NBH_CONN_EV_ANSWER);
+	helper_start(world, 0, FALSE); /* a2 */
+	run(world, world->now_ms + 10);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	on_item(world, &late);
+	run(world, world->now_ms + 10);
+	g_assert_cmpint(world->sides[0].conn.state, ==, NBH_CONN_CHECKING);
+	deliver(world, 1, NBH_CONN_EV_ANSWER);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	g_assert_true(is_silent(world));
+}
+
+/*
+ *   A (up)                           B (up)
+ *   lost: a2                          lost: b2
+ *   OFFER a2 ---------.    .--------- OFFER b2       no agent on either side: nobody draws again
+ *   open(b2) <---------\--'
+ *                       `-----------> open(a2)
+ */
+static void test_both_lose(void)
+{
+	g_autofree World *world = hand_new(FALSE);
+	NbhConnEvent event = { .type = NBH_CONN_EV_NETWORK, .u.path_changed = TRUE };
+	guint8 a2, b2;
+
+	world_start(world, 0);
+	run(world, 10);
+	world_start(world, 1);
+	run(world, 20);
+	drop(world, 0, NBH_CONN_EV_OFFER);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+
+	step(world, 0, &event);
+	step(world, 1, &event);
+	a2 = session_of(world, 0);
+	b2 = session_of(world, 1);
+	deliver(world, 0, NBH_CONN_EV_OFFER);
+	deliver(world, 1, NBH_CONN_EV_OFFER);
+	deliver(world, 0, NBH_CONN_EV_ANSWER);
+	deliver(world, 1, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	g_assert_true(is_silent(world));
+	g_assert_cmpint(session_of(world, 0), ==, a2);
+	g_assert_cmpint(session_of(world, 1), ==, b2);
+}
+
+/*
+ *   A helper                         B official, lazily asleep
+ *   OFFER a1 -----------------------> wakes; the message itself is lost
+ *   open(b1) <----------------------- OFFER b1
+ *   ANSWER a1 ----------------------> makes its agent, candidates
+ *   Send returned: candidates ------>
+ */
+static void test_official_asleep(void)
+{
+	g_autofree World *world = hand_new(TRUE);
+	Item ours;
+
+	world_start(world, 0);
+	run(world, 10);
+	g_assert_true(pop(world, 1, NBH_CONN_EV_OFFER, &ours));
+	official_wake(world, 1);
+	run(world, 20);
+	deliver(world, 0, NBH_CONN_EV_OFFER);
+	deliver(world, 1, NBH_CONN_EV_ANSWER);
+	deliver_candidates(world);
+	g_assert_true(is_converged(world));
+	g_assert_true(is_silent(world));
+	g_assert_cmpuint(world->sides[0].agent.generation, ==, 1);
+	g_assert_cmpuint(world->sides[1].agent.generation, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
+	g_test_add_func("/core/conn-pair/both-offer", test_both_offer);
+	g_test_add_func("/core/conn-pair/answer-lost", test_answer_lost);
+	g_test_add_func("/core/conn-pair/restart-while-up", test_restart_while_up);
+	g_test_add_func("/core/conn-pair/late-offer", test_late_offer);
+	g_test_add_func("/core/conn-pair/both-lose", test_both_lose);
+	g_test_add_func("/core/conn-pair/official-asleep", test_official_asleep);
+	g_test_add_func("/core/conn-pair/clean", test_clean);
+	g_test_add_func("/core/conn-pair/every-order", test_every_order);
 	g_test_add_func("/core/conn-pair/helpers-bad-signal", test_helpers_bad_signal);
 	g_test_add_func("/core/conn-pair/helpers-faults", test_helpers_faults);
 	g_test_add_func("/core/conn-pair/official-bad-signal", test_official_bad_signal);

@@ -1092,6 +1092,18 @@ static void test_late_report(void)
 	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_HANDSHAKE), ==, 29900);
 }
 
+/* The far helper, who had a path, began while we were still checking. */
+static void test_early_handshake(void)
+{
+	Rig rig;
+
+	rig_init(&rig, TRUE);
+	bring(&rig, NBH_CONN_CHECKING, TRUE);
+	give_handshake(&rig, rig.now);
+	give_selected(&rig, "203.0.113.7:1");
+	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_HANDSHAKE), ==, 210000);
+}
+
 /* A WireGuard session that lives through an ICE restart between helpers owes no handshake in 30 s. */
 static void test_helper_keeps_session(void)
 {
@@ -1312,6 +1324,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/wakes-by-message", test_wakes_by_message);
 	g_test_add_func("/core/conn/peer-without-ice", test_peer_without_ice);
 	g_test_add_func("/core/conn/handshakes", test_handshakes);
+	g_test_add_func("/core/conn/early-handshake", test_early_handshake);
 	g_test_add_func("/core/conn/late-report", test_late_report);
 	g_test_add_func("/core/conn/helper-keeps-session", test_helper_keeps_session);
 	g_test_add_func("/core/conn/restart", test_restart);
