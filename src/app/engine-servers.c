@@ -99,6 +99,7 @@ static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner
 
 		engine->peer_config = update->peer_config;
 		engine->have_peer_config = TRUE;
+		nbh_peers_set_lazy(engine->peers, update->peer_config.lazy);
 		nbh_engine_publish_device(engine);
 
 		if (first)

@@ -32,6 +32,7 @@ typedef struct {
 struct _NbhPeers {
 	struct nbh_key own;
 	guint16 wg_port;
+	gboolean is_lazy;
 	NbhPeersEvents events;
 	gpointer owner;
 	GHashTable *peers;    /* struct nbh_key -> Peer, owned */

@@ -236,6 +236,11 @@ void nbh_peers_set_signal(NbhPeers *peers, const NbhSignalBackend *backend, NbhS
 	peers->signal = signal;
 }
 
+void nbh_peers_set_lazy(NbhPeers *peers, gboolean is_lazy)
+{
+	peers->is_lazy = is_lazy;
+}
+
 void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port)
 {
 	peers->wg_port = wg_port;
@@ -251,21 +256,11 @@ static void start(NbhPeers *peers, Peer *peer)
 
 	peer->started = TRUE;
 	event.u.start.far_is_helper = nbh_version_is_helper(peer->entry->agent_version);
+	event.u.start.far_is_lazy = peers->is_lazy;
 
 	if (old) {
 		event.u.start.session = old->has_session ? old->session : 0;
-
-		if (nbh_addr_is_loopback(&old->endpoint.addr))
-			/* It sits on its wake-up address; nothing is withdrawn before a path is there. */
-			peer->path = (NbhPath){ .kind = NBH_PATH_IDLE, .session = event.u.start.session };
-		else if (nbh_endpoint_is_set(&old->endpoint)) {
-			event.u.start.endpoint = old->endpoint;
-			peer->path = (NbhPath){ .kind = NBH_PATH_DIRECT,
-				                .endpoint = old->endpoint,
-				                .keepalive_s = old->keepalive_s,
-				                .session = event.u.start.session };
-		}
-
+		event.u.start.endpoint = old->endpoint;
 		g_hash_table_remove(peers->restored, &peer->key);
 	}
 
@@ -341,6 +336,7 @@ static void on_changed(const NbhNetmapPeer *entry, guint mask, gpointer owner)
 		step(peers, peer, &event, nbh_mono_now());
 		event = (NbhConnEvent){ .type = NBH_CONN_EV_START };
 		event.u.start.far_is_helper = nbh_version_is_helper(entry->agent_version);
+		event.u.start.far_is_lazy = peers->is_lazy;
 		event.u.start.session = peer->path.session;
 
 		if (peer->path.kind == NBH_PATH_DIRECT)

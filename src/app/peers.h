@@ -53,6 +53,8 @@ void nbh_peers_set_map(NbhPeers *peers, NbhNetmap *map);
 /* Our candidates; connections that are being checked get the new set. */
 void nbh_peers_set_candidates(NbhPeers *peers, const NbhCandidate *candidates, gsize n);
 
+/* The account's lazy connections, for peers that start from now on. */
+void nbh_peers_set_lazy(NbhPeers *peers, gboolean is_lazy);
 void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port);
 
 /* Events. */
