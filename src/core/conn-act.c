@@ -282,10 +282,21 @@ void nbh_conn_send_offer(NbhConnStep *s)
 	s->conn->may_adopt = FALSE;
 }
 
+/*
+ * A peer that starts when we do reaches its signal server a little later: the official client needs
+ * about 450 ms. It would wait for our second offer, so a few repeats come early.
+ */
+static const guint32 early_offer_ms[OFFER_EARLY_N] = { 300, 500, 1200 };
+
 void nbh_conn_arm_offer(NbhConnStep *s)
 {
 	NbhConn *conn = s->conn;
 	NbhBackoff backoff;
+
+	if (conn->offer_base_ms == OFFER_FIRST_MS && conn->early_offers < OFFER_EARLY_N) {
+		nbh_conn_arm(s, NBH_CONN_TIMER_OFFER, early_offer_ms[conn->early_offers++]);
+		return;
+	}
 
 	nbh_backoff_init(&backoff, conn->offer_nominal_ms, conn->offer_cap_ms, 2.0, OFFER_JITTER_PERCENT);
 	nbh_conn_arm(s, NBH_CONN_TIMER_OFFER, nbh_backoff_next(&backoff, s->event->random));
@@ -295,6 +306,7 @@ void nbh_conn_arm_offer(NbhConnStep *s)
 void nbh_conn_offer_now(NbhConnStep *s)
 {
 	s->conn->offer_nominal_ms = s->conn->offer_base_ms;
+	s->conn->early_offers = 0;
 	nbh_conn_send_offer(s);
 	nbh_conn_arm_offer(s);
 }
@@ -363,6 +375,11 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  *     was captured
  *   official, else               at once, new if   after 100 ms, new   (rules 6, 7, 17)
  *                                one may exist
+ *   official, first and          after 150 ms      the same
+ *     not lazy
+ *
+ * An official client without lazy connections gives the peer to WireGuard only when its own ICE has
+ * connected: an initiation that comes before is lost, and the next one comes 5 s later.
  *
  * Between helpers only one side begins the first handshake. An endpoint with a keepalive makes
  * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
@@ -379,6 +396,8 @@ void nbh_conn_publish_selection(NbhConnStep *s)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
 	else if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))
 		nbh_conn_publish_direct(s, FALSE);
+	else if (conn->controlling && is_first && !conn->far_is_lazy)
+		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_NOT_LAZY_MS);
 	else if (!conn->controlling)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_MS);
 	else

@@ -10,6 +10,7 @@
 
 #define KEEPALIVE_S 25           /* 4.1 */
 #define OFFER_FIRST_MS 2000      /* never connected: 0, 2, 4, 8 ... s: architecture.md 5 */
+#define OFFER_EARLY_N 3          /* ... with a few between 0 and 2 s: early_offer_ms */
 #define OFFER_AFTER_LOSS_MS 800  /* rule 10 */
 #define OFFER_CAP_MIN_MS 30000   /* drawn per peer: 4.2 */
 #define OFFER_CAP_SPREAD_MS 15000
@@ -21,6 +22,7 @@
 #define CANDIDATES_HELPER_MS 1000
 #define CANDIDATES_FALLBACK_MS 1000 /* if the Send of our ANSWER does not return */
 #define PUBLISH_MS 100           /* rule 6 */
+#define PUBLISH_NOT_LAZY_MS 150  /* see nbh_conn_publish_selection() */
 #define PUBLISH_HELPER_MS 250    /* see nbh_conn_publish_selection() */
 #define ATTEMPT_MS 15000         /* libnice fails after 7 s, the official agent after 12 s */
 #define ANSWER_STALE_MS 1000     /* an ANSWER that waited longer for a slot is confirmed by an OFFER */

@@ -45,10 +45,12 @@ static void on_start(NbhConnStep *s)
 
 	forget_peer(conn);
 	conn->far_is_helper = s->event->u.start.far_is_helper;
+	conn->far_is_lazy = s->event->u.start.far_is_lazy;
 	conn->path = (NbhPath){ .session = MAX(conn->path.session, s->event->u.start.session) };
 	conn->offer_base_ms = conn->offer_nominal_ms = OFFER_FIRST_MS;
 	conn->offer_cap_ms = OFFER_CAP_MIN_MS + s->event->random % (OFFER_CAP_SPREAD_MS + 1);
 	conn->offers_sent = conn->answers_unsent = conn->attempts = conn->losses = 0;
+	conn->early_offers = 0;
 	conn->may_adopt = TRUE;
 	nbh_conn_draw_session(s);
 

@@ -124,7 +124,7 @@ typedef struct {
 	union {
 		struct {
 			gboolean far_is_helper; /* agentVersion is ours: no interop delays, no re-creation */
-			gboolean far_is_lazy;   /* account switch on and version lazy-capable: information only */
+			gboolean far_is_lazy;   /* account switch on and version lazy-capable: it knows the WireGuard peer before it connects */
 			/*
 			 * From peers.json of an earlier run: what WireGuard has now. A loopback endpoint means
 			 * that the peer was idle: an official one is left asleep.
@@ -214,7 +214,7 @@ typedef struct {
 typedef struct {
 	NbhConnState state;
 	gboolean controlling; /* our key text is greater, strcmp: netbird-wire.md 4.1 */
-	gboolean far_is_helper;
+	gboolean far_is_helper, far_is_lazy;
 
 	/* The session: ours, and the peer's as its last OFFER or ANSWER named it. */
 	NbhIceCreds local, remote;
@@ -231,7 +231,7 @@ typedef struct {
 	guint candidates_sent;   /* sets, since the last OFFER or ANSWER that they belong to */
 
 	/* Offers */
-	guint offers_sent;
+	guint offers_sent, early_offers;
 	guint32 offer_base_ms, offer_nominal_ms, offer_cap_ms;
 
 	/* What WireGuard has, and had. */

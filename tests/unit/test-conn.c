@@ -267,7 +267,7 @@ static void give(Rig *rig, NbhConnEventType type)
 
 static void give_start(Rig *rig, gboolean far_is_helper)
 {
-	NbhConnEvent event = { .type = NBH_CONN_EV_START };
+	NbhConnEvent event = { .type = NBH_CONN_EV_START, .u.start.far_is_lazy = TRUE };
 
 	event.u.start.far_is_helper = far_is_helper;
 	step(rig, &event);
@@ -578,14 +578,15 @@ static void test_walks(void)
 
 static void test_offer_times(void)
 {
-	static const gint64 first[] = { 0, 2000, 4000, 8000, 16000, 32000, 40000, 40000 };
+	static const gint64 first[] = { 0, 300, 500, 1200, 2000, 4000, 8000, 16000, 32000, 40000, 40000 };
 	static const gint64 after_loss[] = { 800, 1600, 3200, 6400, 12800, 25600, 40000, 40000 };
 	Rig rig;
 	NbhSessionId session;
 
 	rig_init(&rig, TRUE);
 	{
-		NbhConnEvent event = { .type = NBH_CONN_EV_START, .random = 10000 }; /* the cap: 30 + 10 s */
+		NbhConnEvent event = { .type = NBH_CONN_EV_START, .random = 10000, /* the cap: 30 + 10 s */
+			               .u.start.far_is_lazy = TRUE };
 
 		step(&rig, &event);
 	}
@@ -760,7 +761,7 @@ static void test_publish(void)
 
 	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
 		Rig rig;
-		NbhConnEvent start = { .type = NBH_CONN_EV_START };
+		NbhConnEvent start = { .type = NBH_CONN_EV_START, .u.start.far_is_lazy = TRUE };
 		guint32 session;
 
 		rig_init(&rig, cases[i].controlling);
@@ -1134,7 +1135,7 @@ static void test_restart(void)
 		NBH_CONN_DO_SEND_OFFER, NBH_CONN_DO_SEND_ANSWER, NBH_CONN_DO_SEND_CANDIDATES,
 	};
 	Rig rig;
-	NbhConnEvent start = { .type = NBH_CONN_EV_START };
+	NbhConnEvent start = { .type = NBH_CONN_EV_START, .u.start.far_is_lazy = TRUE };
 
 	start.u.start.endpoint = endpoint_of("203.0.113.7:51820");
 	start.u.start.session = 12;
