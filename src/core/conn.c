@@ -173,8 +173,6 @@ static void offer_meets_agent(NbhConnStep *s)
 	if (!s->event->u.offer.has_ice) {
 		on_peer_without_ice(s);
 	} else if (is_new || conn->state == NBH_CONN_BACKOFF) {
-		if (is_new)
-			nbh_conn_draw_session(s);
 		nbh_conn_take_remote(s);
 		conn->owe_answer = TRUE;
 		nbh_conn_check_again(s, is_new ? "NEW_SESSION" : "OFFER");

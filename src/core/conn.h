@@ -38,10 +38,10 @@
  * ours any more is closed.
  *
  * Session ids. A new one of our own, with new credentials, is drawn at START, when the session is
- * lost or goes idle, after the second failure of one pair of sessions, and when an OFFER brings
- * another session of the peer while our agent is open. Otherwise offers repeat the one that is: a new id cancels what the peer is trying (rule 10). An
- * ANSWER with another id means that the peer had dropped the agent which our last offer named: we
- * start over with the same session of our own, which that ANSWER was made for.
+ * lost or goes idle, and after the second failure of one pair of sessions. Otherwise offers repeat
+ * the one that is: a new id cancels what the peer is trying (rule 10). An OFFER or ANSWER with another
+ * id of the peer's means that the peer had dropped its agent: ours is made anew with our same session,
+ * so that whatever offer or answer of ours is under way still tells the truth.
  */
 
 #include "base/addr.h"

@@ -854,23 +854,23 @@ static void test_session_table(void)
 		NbhConnState state;
 		NbhConnEventType type;
 		guint8 session; /* the agent's is 1 */
-		gboolean answered, drawn, reopened;
+		gboolean answered, reopened;
 	} cases[] = {
-		{ NBH_CONN_CHECKING, NBH_CONN_EV_OFFER, 1, TRUE, FALSE, FALSE },
-		{ NBH_CONN_CHECKING, NBH_CONN_EV_OFFER, 0, TRUE, FALSE, FALSE },
-		{ NBH_CONN_CHECKING, NBH_CONN_EV_OFFER, 2, TRUE, TRUE, TRUE },
-		{ NBH_CONN_CHECKING, NBH_CONN_EV_ANSWER, 1, FALSE, FALSE, FALSE },
-		{ NBH_CONN_CHECKING, NBH_CONN_EV_ANSWER, 0, FALSE, FALSE, FALSE },
-		{ NBH_CONN_CHECKING, NBH_CONN_EV_ANSWER, 2, FALSE, FALSE, TRUE },
-		{ NBH_CONN_UP, NBH_CONN_EV_OFFER, 1, TRUE, FALSE, FALSE },
-		{ NBH_CONN_UP, NBH_CONN_EV_OFFER, 0, TRUE, FALSE, FALSE },
-		{ NBH_CONN_UP, NBH_CONN_EV_OFFER, 2, TRUE, TRUE, TRUE },
-		{ NBH_CONN_UP, NBH_CONN_EV_ANSWER, 1, FALSE, FALSE, FALSE },
-		{ NBH_CONN_UP, NBH_CONN_EV_ANSWER, 2, FALSE, FALSE, FALSE },
-		{ NBH_CONN_BACKOFF, NBH_CONN_EV_OFFER, 1, TRUE, FALSE, TRUE },
-		{ NBH_CONN_BACKOFF, NBH_CONN_EV_OFFER, 2, TRUE, TRUE, TRUE },
-		{ NBH_CONN_BACKOFF, NBH_CONN_EV_ANSWER, 1, FALSE, FALSE, TRUE },
-		{ NBH_CONN_BACKOFF, NBH_CONN_EV_ANSWER, 2, FALSE, FALSE, TRUE },
+		{ NBH_CONN_CHECKING, NBH_CONN_EV_OFFER, 1, TRUE, FALSE },
+		{ NBH_CONN_CHECKING, NBH_CONN_EV_OFFER, 0, TRUE, FALSE },
+		{ NBH_CONN_CHECKING, NBH_CONN_EV_OFFER, 2, TRUE, TRUE },
+		{ NBH_CONN_CHECKING, NBH_CONN_EV_ANSWER, 1, FALSE, FALSE },
+		{ NBH_CONN_CHECKING, NBH_CONN_EV_ANSWER, 0, FALSE, FALSE },
+		{ NBH_CONN_CHECKING, NBH_CONN_EV_ANSWER, 2, FALSE, TRUE },
+		{ NBH_CONN_UP, NBH_CONN_EV_OFFER, 1, TRUE, FALSE },
+		{ NBH_CONN_UP, NBH_CONN_EV_OFFER, 0, TRUE, FALSE },
+		{ NBH_CONN_UP, NBH_CONN_EV_OFFER, 2, TRUE, TRUE },
+		{ NBH_CONN_UP, NBH_CONN_EV_ANSWER, 1, FALSE, FALSE },
+		{ NBH_CONN_UP, NBH_CONN_EV_ANSWER, 2, FALSE, FALSE },
+		{ NBH_CONN_BACKOFF, NBH_CONN_EV_OFFER, 1, TRUE, TRUE },
+		{ NBH_CONN_BACKOFF, NBH_CONN_EV_OFFER, 2, TRUE, TRUE },
+		{ NBH_CONN_BACKOFF, NBH_CONN_EV_ANSWER, 1, FALSE, TRUE },
+		{ NBH_CONN_BACKOFF, NBH_CONN_EV_ANSWER, 2, FALSE, TRUE },
 	};
 
 	for (guint helper = 0; helper < 2; helper++) {
@@ -893,7 +893,8 @@ static void test_session_table(void)
 			}
 			g_assert_cmpuint(opened, ==, cases[i].reopened);
 			g_assert_cmpuint(answered, ==, cases[i].answered);
-			g_assert_cmpint(memcmp(own.bytes, rig.conn.local_session.bytes, 5) != 0, ==, cases[i].drawn);
+			/* An offer of ours may be under way: it must still say what the agent has. */
+			g_assert_cmpmem(own.bytes, 5, rig.conn.local_session.bytes, 5);
 			g_assert_cmpstr(rig.conn.remote.ufrag, ==, cases[i].reopened ? "far2" : "far");
 			/* Whatever the peer does, the path that is there stays. */
 			g_assert_cmpint(rig.conn.path.kind == NBH_PATH_DIRECT, ==, cases[i].state == NBH_CONN_UP);
