@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -250,6 +251,29 @@ class Helper:
         return wait_for(lambda: self.direct_endpoint(public_key), seconds,
                         f"{self.host.name}: direct endpoint in peers.json", interval=0.01,
                         watch=[self.proc])
+
+    def wg_endpoint(self, public_key):
+        """The endpoint that WireGuard itself uses at the moment; it follows authenticated packets."""
+        path = f"/proc/{self.host.pid}/root/run/wireguard/{INTERFACE}.sock"
+        if not os.path.exists(path):
+            done = self.host.run(["wg", "show", INTERFACE, "endpoints"], ok=False)
+            found = dict(line.split("\t") for line in done.stdout.splitlines())
+            return found.get(public_key)
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.sendall(b"get=1\n\n")
+            text = b""
+            while not text.endswith(b"\n\n"):
+                text += sock.recv(65536)
+        wanted = base64.b64decode(public_key).hex()
+        current = None
+        for line in text.decode().splitlines():
+            name, _, value = line.partition("=")
+            if name == "public_key":
+                current = value
+            elif name == "endpoint" and current == wanted:
+                return value
+        return None
 
     def wait_handshake(self, public_key, seconds=15):
         """WireGuard itself confirms the path."""
