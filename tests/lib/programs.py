@@ -185,12 +185,6 @@ class Helper:
         if url:
             self.env = self.environment(url, key, **extra)
         self.started_at = time.monotonic()
-        if os.environ.get("NBH_LAB_NO_LAUNCHER"):
-            for sub in ("wg", "ice"):
-                os.makedirs(f"{self.dir}/{sub}", exist_ok=True)
-            os.chown(f"{self.dir}/ice", 61902, 61902)
-            for sub in ("wg", "ice"):
-                self.host.start(f"{self.name}-{sub}", [f"{self.bin_dir}/netbird-{sub}", "--config-dir", self.dir, *(["--user", "61902:61902"] if sub == "ice" else [])])
         self.proc = self.host.start(
             self.name, [self.program, "--config-dir", self.dir], env=self.env)
         return self
