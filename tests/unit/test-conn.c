@@ -1259,6 +1259,40 @@ static void test_candidates(void)
 	give_message(&rig, NBH_CONN_EV_OFFER, "later", 3);
 }
 
+/* What is left of an old session makes room for the new one's. */
+static void test_candidates_of_old_session(void)
+{
+	Rig rig;
+	NbhCandidate candidate = candidate_of(NBH_CANDIDATE_SRFLX, "198.51.100.1:1", "far");
+
+	rig_init(&rig, TRUE);
+	bring(&rig, NBH_CONN_CHECKING, TRUE);
+	for (guint i = 0; i < NBH_CANDIDATES_PER_PEER_MAX; i++) {
+		candidate.endpoint.port = (guint16)(1 + i);
+		give_candidate(&rig, candidate);
+	}
+	give_message(&rig, NBH_CONN_EV_OFFER, "next", 2);
+	g_assert_cmpuint(rig.conn.candidates.n, ==, 0);
+	give_candidate(&rig, candidate_of(NBH_CANDIDATE_HOST, "10.0.0.9:51820", "next"));
+	g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_CANDIDATE), ==, 1);
+}
+
+/* The peer offers again, because our ANSWER was lost: what followed that ANSWER was lost on it, too. */
+static void test_candidates_again_with_answer(void)
+{
+	for (guint helper = 0; helper < 2; helper++) {
+		Rig rig;
+
+		rig_init(&rig, TRUE);
+		bring(&rig, NBH_CONN_CHECKING, helper);
+		give_message(&rig, NBH_CONN_EV_OFFER, "far", 1);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_SEND_ANSWER), ==, 1);
+		if (!helper)
+			give_sent(&rig, NBH_CONN_SENT_ANSWER);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_SEND_CANDIDATES), ==, 1);
+	}
+}
+
 static void test_backoff_revives(void)
 {
 	Rig rig;
@@ -1332,6 +1366,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/restart", test_restart);
 	g_test_add_func("/core/conn/slots", test_slots);
 	g_test_add_func("/core/conn/candidates", test_candidates);
+	g_test_add_func("/core/conn/candidates-of-old-session", test_candidates_of_old_session);
+	g_test_add_func("/core/conn/candidates-again", test_candidates_again_with_answer);
 	g_test_add_func("/core/conn/backoff-revives", test_backoff_revives);
 	g_test_add_func("/core/conn/backoff-moves-on", test_backoff_moves_on);
 	return g_test_run();
