@@ -8,20 +8,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define FD_DIR 3
-#define FD_TUN 4
-#define FD_KEY 5
+#define FD_KEY 4
 #define FD_FIRST_KEPT 10 /* ours stay above what children get */
 #define ENVIRONMENT_MAX 256
-#define TUN_PATH "/dev/net/tun"
+#define TUN_DIR "/dev/net"
+#define TUN_PATH TUN_DIR "/tun"
 #define UAPI_DIR "/run/wireguard" /* compiled into wireguard-go */
 #define EXIT_CANNOT_BECOME 126
 #define EXIT_CANNOT_EXEC 127
@@ -236,15 +238,29 @@ static uint32_t read_fwmark(const struct nbh_launch *launch)
 	return fwmark;
 }
 
-/* Where everybody may open it (as udev sets it up), netbird-wg does so itself. */
-static int open_tun(void)
+/*
+ * wireguard-go opens /dev/net/tun, which is root's alone where no udev made it 0666. netbird-wg then
+ * gets a mount namespace of its own, the same as ours but for /dev/net: there the device belongs to
+ * its user. (Handing over an open one would do as well, but versions of wireguard-go do not agree
+ * about the packet header that it must have.) If it cannot be done, netbird-wg says what it misses.
+ */
+static void give_tun(const struct nbh_identity *wg)
 {
 	struct stat st;
 
-	if (stat(TUN_PATH, &st) < 0 || (st.st_mode & 0006) == 0006)
-		return -1;
+	if (stat(TUN_PATH, &st) < 0 || !S_ISCHR(st.st_mode) || (st.st_mode & 0006) == 0006)
+		return;
 
-	return open(TUN_PATH, O_RDWR | O_CLOEXEC);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+	    mount("tmpfs", TUN_DIR, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=64k") < 0) {
+		nbh_log(NBH_LOG_INFO, "launcher", "no-own-tun step=mount: %m");
+		return;
+	}
+
+	if (mknod(TUN_PATH, S_IFCHR | 0600, st.st_rdev) < 0 || chown(TUN_PATH, wg->uid, wg->gid) < 0) {
+		nbh_log(NBH_LOG_INFO, "launcher", "no-own-tun step=mknod: %m");
+		(void)umount2(TUN_DIR, MNT_DETACH);
+	}
 }
 
 struct command {
@@ -306,7 +322,7 @@ static bool is_passed_on(const char *variable, enum nbh_launch_role role)
 	return false;
 }
 
-static void make_environment(const struct nbh_launch *launch, enum nbh_launch_role role, bool has_tun,
+static void make_environment(const struct nbh_launch *launch, enum nbh_launch_role role,
                              const char *environment[ENVIRONMENT_MAX + 1])
 {
 	size_t n = 0;
@@ -317,15 +333,12 @@ static void make_environment(const struct nbh_launch *launch, enum nbh_launch_ro
 	}
 
 	if (role == NBH_LAUNCH_HELPER && launch->key_fd >= 0)
-		environment[n++] = "NB_SETUP_KEY_FILE=/proc/self/fd/5";
-
-	if (role == NBH_LAUNCH_WG && has_tun)
-		environment[n++] = "NB_TUN_FD=4";
+		environment[n++] = "NB_SETUP_KEY_FILE=/proc/self/fd/4";
 
 	environment[n] = NULL;
 }
 
-static int give_fds(const struct nbh_launch *launch, enum nbh_launch_role role, int tun)
+static int give_fds(const struct nbh_launch *launch, enum nbh_launch_role role)
 {
 	int null = open("/dev/null", O_RDONLY);
 
@@ -336,9 +349,6 @@ static int give_fds(const struct nbh_launch *launch, enum nbh_launch_role role, 
 		close(null);
 
 	if (!launch->is_reachable[role] && dup2(launch->path_fd, FD_DIR) < 0)
-		return -errno;
-
-	if (tun >= 0 && dup2(tun, FD_TUN) < 0)
 		return -errno;
 
 	if (role == NBH_LAUNCH_HELPER && launch->key_fd >= 0 && dup2(launch->key_fd, FD_KEY) < 0)
@@ -370,7 +380,7 @@ static int open_program(const struct nbh_launch *launch, enum nbh_launch_role ro
 static __attribute__((noreturn)) void run_child(const struct nbh_launch *launch,
                                                 enum nbh_launch_role role,
                                                 const struct nbh_identity *identity, int program,
-                                                const char *path, int tun)
+                                                const char *path)
 {
 	const char *environment[ENVIRONMENT_MAX + 1];
 	struct command command = { .n = 0 };
@@ -380,12 +390,15 @@ static __attribute__((noreturn)) void run_child(const struct nbh_launch *launch,
 
 	/* Before anything is dropped: the mark is read by a process of its own. */
 	make_command(launch, role, identity, &command);
-	make_environment(launch, role, tun >= 0, environment);
+	make_environment(launch, role, environment);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* A session of its own: what the terminal sends reaches the launcher, who passes it on. */
 	setsid();
-	r = give_fds(launch, role, tun);
+	r = give_fds(launch, role);
+
+	if (role == NBH_LAUNCH_WG)
+		give_tun(identity);
 
 	if (r == 0)
 		r = nbh_users_become(identity, &why);
@@ -411,7 +424,6 @@ pid_t nbh_launch_start(const struct nbh_launch *launch, enum nbh_launch_role rol
 	struct nbh_identity identity = nbh_launch_identity(launch, role);
 	char path[PATH_MAX] = "";
 	nbh_cleanup_close int program = open_program(launch, role, path);
-	nbh_cleanup_close int tun = -1;
 	pid_t pid;
 
 	if (program < 0) {
@@ -419,15 +431,10 @@ pid_t nbh_launch_start(const struct nbh_launch *launch, enum nbh_launch_role rol
 		return -ENOENT;
 	}
 
-	if (role == NBH_LAUNCH_WG) {
-		tun = open_tun();
-		tun = tun >= 0 ? keep_fd(tun) : -1;
-	}
-
 	pid = fork();
 
 	if (pid == 0)
-		run_child(launch, role, &identity, program, path, tun);
+		run_child(launch, role, &identity, program, path);
 
 	if (pid < 0) {
 		pid = -errno;

@@ -7,10 +7,9 @@
  *
  *   3  the config directory (O_PATH), when its user does not get there by name: --config-dir is
  *      then /proc/self/fd/3
- *   4  /dev/net/tun, not attached yet, for netbird-wg where its user may not open it; the number is
- *      in NB_TUN_FD. With CAP_NET_ADMIN it becomes wireguard-go's device (its WG_TUN_FD), once: for
- *      another one netbird-wg ends with 75
- *   5  the setup key (a memfd) for netbird-helper; NB_SETUP_KEY_FILE names /proc/self/fd/5
+ *   4  the setup key (a memfd) for netbird-helper; NB_SETUP_KEY_FILE names /proc/self/fd/4
+ *
+ * Where only root may open /dev/net/tun, netbird-wg gets a mount namespace in which it is its own.
  */
 
 #include "app/confdir.h"

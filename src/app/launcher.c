@@ -229,7 +229,7 @@ static int64_t next_delay(struct child *child, int code)
 		child->n_quick = 0;
 	}
 
-	if (child->role != NBH_LAUNCH_HELPER && code == EX_TEMPFAIL && lived_ms >= DELAY_MIN_MS)
+	if (child->role == NBH_LAUNCH_ICE && code == EX_TEMPFAIL && lived_ms >= DELAY_MIN_MS)
 		return 0;
 
 	child->n_quick++;

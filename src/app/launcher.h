@@ -12,7 +12,7 @@
  *   - any other is what an earlier launcher left: taken over by pidfd, like one of our own.
  *
  * A child that ends is started again after 0.2 s, growing to 5 s while it ends within 10 s.
- * 75 ("start me again") of netbird-ice and netbird-wg means at once. netbird-helper's 2, 69, 77 and 78 are final:
+ * netbird-ice's 75 ("start me again") means at once. netbird-helper's 2, 69, 77 and 78 are final:
  * the others are ended and the launcher returns the same code. SIGTERM, SIGINT and SIGHUP are passed
  * on to all three as SIGTERM; then 0 is returned. The tunnels stay in the kernel.
  * When the launcher itself is killed, the three live on.
