@@ -43,4 +43,4 @@ TESTS += $(wg_unit_tests) $(wg_contract_tests)
 wg_scripts = %D%/netns/wg-uapi.sh %D%/netns/wg-bad-input.sh
 dist_check_SCRIPTS += $(wg_scripts)
 TESTS += $(wg_scripts)
-EXTRA_DIST += %D%/lib/wg.sh %D%/lib/vm.sh %D%/vm/run-all %D%/vm/wg-kernel.sh
+EXTRA_DIST += %D%/lib/wg.sh %D%/lib/vm.sh %D%/vm/run-all %D%/vm/wg-kernel.sh %D%/vm/nat-kernel.py
