@@ -328,9 +328,6 @@ static int loop(struct wg_daemon *daemon)
 			}
 		}
 
-		if (daemon->last_error == -ESTALE)
-			return WG_EXIT_AGAIN; /* a new /dev/net/tun comes from the launcher: spawn.c */
-
 		if (!nbh_mono_before(now, daemon->turn_at))
 			turn(daemon, now);
 		else if (!nbh_mono_before(now, wg_report_next(&daemon->report)))

@@ -18,7 +18,6 @@ enum {
 	WG_EXIT_OK = 0,
 	WG_EXIT_FAILURE = 1,
 	WG_EXIT_USAGE = 2,
-	WG_EXIT_AGAIN = 75,      /* EX_TEMPFAIL: the launcher starts us again at once */
 	WG_EXIT_PERMISSION = 77, /* EX_NOPERM */
 	WG_EXIT_CONFIG = 78,     /* EX_CONFIG */
 };

@@ -5,14 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -36,12 +33,10 @@ static void pass_capability(void)
 		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0);
 }
 
-/* tun: attached already, or negative for "open it yourself". */
-static void __attribute__((noreturn)) run_child(const char *program, const char *word, int tun, int out)
+static void __attribute__((noreturn)) run_child(const char *program, const char *ifname, int out)
 {
-	char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" },
-		                      tun < 0 ? NULL : (char[]){ "WG_TUN_FD=3" }, NULL };
-	char *argv[] = { (char *)program, (char *)word, NULL };
+	char *const environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
+	char *argv[] = { (char *)program, (char *)ifname, NULL };
 	int null = open("/dev/null", O_RDWR);
 	sigset_t none;
 
@@ -49,9 +44,7 @@ static void __attribute__((noreturn)) run_child(const char *program, const char 
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	pass_capability();
-	if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
-		_exit(126);
-	if (tun == 3 ? fcntl(tun, F_SETFD, 0) < 0 : tun >= 0 && dup2(tun, 3) < 0)
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(out, 2) < 0)
 		_exit(126);
 	execve(program, argv, environment);
 	_exit(127);
@@ -97,6 +90,25 @@ static const char *last_line(char *text)
 	return line ? line + 1 : text;
 }
 
+static int check_tun(struct nbh_why *why)
+{
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	int r;
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+
+	r = -errno;
+	if (r == -EACCES || r == -EPERM)
+		nbh_why_set(why, "/dev/net/tun: not allowed; chmod 0666 /dev/net/tun, or run as root");
+	else
+		nbh_why_set(why, "/dev/net/tun: %s; modprobe tun, or give the device to the container",
+		            strerror(-r));
+	return r == -EACCES || r == -EPERM ? -EPERM : -EPROTONOSUPPORT;
+}
+
 static int wait_for(pid_t pid, bool in_time, struct nbh_why *why, char *said)
 {
 	int status = 0;
@@ -119,121 +131,16 @@ static int wait_for(pid_t pid, bool in_time, struct nbh_why *why, char *said)
 	return -EIO;
 }
 
-/* Runs the program with one word until it ends or daemonizes itself. What it says goes into said. */
-static int run(const char *program, const char *word, int tun, char *said, size_t size,
-               struct nbh_why *why)
-{
-	int out[2], r;
-	pid_t pid;
-
-	if (pipe2(out, O_CLOEXEC) < 0) {
-		r = -errno;
-		nbh_why_set(why, "cannot start wireguard-go: %s", strerror(-r));
-		return r;
-	}
-
-	pid = fork();
-	if (pid == 0)
-		run_child(program, word, tun, out[1]);
-
-	close(out[1]);
-	if (pid < 0) {
-		r = -errno;
-		nbh_why_set(why, "cannot start wireguard-go: %s", strerror(-r));
-	} else {
-		bool in_time = collect(out[0], said, size);
-
-		r = wait_for(pid, in_time, why, said);
-	}
-
-	close(out[0]);
-	return r;
-}
-
-/*
- * How the program expects a device that was made for it: up to 0.0.20230223 with a 4-byte header
- * before each packet (the kernel's default), since then without it. It does not look; made the
- * wrong way, handshakes work and every packet is lost.
- */
-#define LAST_WITH_HEADER 20230223
-
-static short tun_flags(const char *program)
-{
-	char said[OUTPUT_BYTES] = "";
-	const char *version;
-
-	if (run(program, "--version", -1, said, sizeof(said), NULL) < 0)
-		return IFF_TUN | IFF_NO_PI;
-
-	version = strstr(said, " v0.0.");
-	if (version && strtol(version + strlen(" v0.0."), NULL, 10) <= LAST_WITH_HEADER)
-		return IFF_TUN;
-
-	return IFF_TUN | IFF_NO_PI;
-}
-
-/*
- * Where only root may open /dev/net/tun, the launcher gives us an open one (NB_TUN_FD); a name makes
- * it a device. It serves once: were we to keep it, the device would outlive a wireguard-go that
- * died. -ENOENT: none was given. -ESTALE: it is used up; a new process of ours gets another.
- */
-static int take_given_tun(const char *program, const char *ifname, struct nbh_why *why)
-{
-	static bool is_used;
-	struct ifreq ifr = { 0 };
-	const char *number = getenv("NB_TUN_FD");
-	int fd, r;
-
-	if (is_used) {
-		nbh_why_set(why, "/dev/net/tun: the launcher's was used; starting again for another");
-		return -ESTALE;
-	}
-
-	if (!number)
-		return -ENOENT;
-
-	is_used = true;
-	fd = (int)strtol(number, NULL, 10);
-	ifr.ifr_flags = tun_flags(program);
-	memcpy(ifr.ifr_name, ifname, strnlen(ifname, IFNAMSIZ - 1));
-	if (fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-		nbh_why_set(why, "NB_TUN_FD=%.20s: not an open descriptor", number);
-		return -EBADF;
-	}
-
-	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
-		r = -errno;
-		nbh_why_set(why, "/dev/net/tun: cannot make %s: %s", ifname, strerror(-r));
-		close(fd);
-		return r;
-	}
-
-	return fd;
-}
-
-static int check_tun(struct nbh_why *why)
-{
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	int r;
-
-	if (fd >= 0) {
-		close(fd);
-		return 0;
-	}
-
-	r = -errno;
-	if (r == -EACCES || r == -EPERM)
-		nbh_why_set(why, "/dev/net/tun: not allowed; chmod 0666 /dev/net/tun, or run as root");
-	else
-		nbh_why_set(why, "/dev/net/tun: %s; modprobe tun, or give the device to the container",
-		            strerror(-r));
-	return r == -EACCES || r == -EPERM ? -EPERM : -EPROTONOSUPPORT;
-}
-
 int wg_spawn_wireguard_go(const char *program, const char *ifname, struct nbh_why *why)
 {
 	char said[OUTPUT_BYTES] = "";
-	int r, tun;
+	bool in_time;
+	int out[2], r;
+	pid_t pid;
+
+	r = check_tun(why);
+	if (r < 0)
+		return r;
 
 	if (access(program, X_OK) < 0) {
 		nbh_why_set(why, "%s is missing: install wireguard-go, or remove \"userspace\" from"
@@ -253,12 +160,22 @@ int wg_spawn_wireguard_go(const char *program, const char *ifname, struct nbh_wh
 		return -EPERM;
 	}
 
-	tun = take_given_tun(program, ifname, why);
-	r = tun == -ENOENT ? check_tun(why) : tun;
-	if (r < 0)
-		return r;
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return -errno;
 
-	r = run(program, ifname, tun, said, sizeof(said), why);
-	nbh_close_fd(&tun);
+	pid = fork();
+	if (pid == 0)
+		run_child(program, ifname, out[1]);
+
+	close(out[1]);
+	if (pid < 0) {
+		r = -errno;
+		nbh_why_set(why, "cannot start wireguard-go: %s", strerror(-r));
+	} else {
+		in_time = collect(out[0], said, sizeof(said));
+		r = wait_for(pid, in_time, why, said);
+	}
+
+	close(out[0]);
 	return r;
 }
