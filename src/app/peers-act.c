@@ -140,15 +140,16 @@ static void grant_slots(NbhPeers *peers)
 	}
 }
 
-void nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key)
+gboolean nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key)
 {
 	GList *link = g_queue_find_custom(&peers->waiting, key, (GCompareFunc)nbh_key_compare);
 
 	if (!link)
-		return;
+		return FALSE;
 
 	g_free(link->data);
 	g_queue_delete_link(&peers->waiting, link);
+	return TRUE;
 }
 
 static void publish_path(NbhPeers *peers, Peer *peer, const NbhPath *path)
@@ -200,9 +201,8 @@ void nbh_peers_act(NbhPeers *peers, Peer *peer, const NbhConnAction *action)
 		grant_slots(peers);
 		break;
 	case NBH_CONN_DO_RELEASE_SLOT:
-		nbh_peers_forget_waiting(peers, &peer->key);
-
-		if (peers->slots_used > 0)
+		/* A wish that was not granted yet takes no slot with it. */
+		if (!nbh_peers_forget_waiting(peers, &peer->key) && peers->slots_used > 0)
 			peers->slots_used--;
 
 		grant_slots(peers);

@@ -62,7 +62,8 @@ Peer *nbh_peers_find(NbhPeers *peers, const struct nbh_key *key);
 void nbh_peers_wake_at(NbhPeers *peers, nbh_mono at);
 void nbh_peers_queue(NbhPeers *peers, const struct nbh_key *key, const NbhConnEvent *event);
 void nbh_peers_act(NbhPeers *peers, Peer *peer, const NbhConnAction *action);
-void nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key);
+/* Whether it was waiting. */
+gboolean nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key);
 /* Our candidates once more, without an event for the machine. */
 void nbh_peers_resend_candidates(NbhPeers *peers, Peer *peer);
 

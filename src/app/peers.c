@@ -64,6 +64,25 @@ static void log_change(const Peer *peer, const NbhConnActions *actions, nbh_mono
 		        nbh_conn_state_name(actions->from), nbh_conn_state_name(actions->to), actions->reason);
 }
 
+/* A bug of ours costs one peer a new beginning, not the process; remote input led here. */
+static void restart(NbhPeers *peers, Peer *peer)
+{
+	NbhConnEvent event = { .type = NBH_CONN_EV_STOP };
+
+	nbh_log(NBH_LOG_WARN, "conn", "bug peer=%s state=%s restarted=yes", peer->name,
+	        nbh_conn_state_name(peer->conn.state));
+	nbh_peers_queue(peers, &peer->key, &event);
+	event = (NbhConnEvent){ .type = NBH_CONN_EV_START };
+	event.u.start.far_is_helper = peer->conn.far_is_helper;
+	event.u.start.far_is_lazy = peers->is_lazy;
+	event.u.start.session = peer->path.session;
+
+	if (peer->path.kind == NBH_PATH_DIRECT)
+		event.u.start.endpoint = peer->path.endpoint;
+
+	nbh_peers_queue(peers, &peer->key, &event);
+}
+
 static void step(NbhPeers *peers, Peer *peer, NbhConnEvent *event, nbh_mono now)
 {
 	NbhConnActions actions = { .n = 0 };
@@ -73,6 +92,9 @@ static void step(NbhPeers *peers, Peer *peer, NbhConnEvent *event, nbh_mono now)
 
 	for (gsize i = 0; i < actions.n; i++)
 		nbh_peers_act(peers, peer, &actions.items[i]);
+
+	if (actions.illegal)
+		restart(peers, peer);
 
 	if (!actions.changed)
 		return;
@@ -248,10 +270,29 @@ void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port)
 
 /* ---- the map -------------------------------------------------------------------------------- */
 
+/* What netbird-ice still holds for this peer, if anything. */
+static gboolean adopt(NbhPeers *peers, Peer *peer)
+{
+	g_autofree NbhIceSession *session = g_hash_table_lookup(peers->listed, &peer->key);
+	NbhConnEvent event = { .type = NBH_CONN_EV_ADOPT };
+
+	if (!session)
+		return FALSE;
+
+	g_hash_table_steal(peers->listed, &peer->key);
+	event.u.adopt.local = session->local;
+	event.u.adopt.remote = session->remote;
+	event.u.adopt.local_session = session->local_session;
+	event.u.adopt.remote_session = session->remote_session;
+	event.u.adopt.selected = session->selected;
+	event.u.adopt.pair = session->pair;
+	nbh_peers_queue(peers, &peer->key, &event);
+	return TRUE;
+}
+
 static void start(NbhPeers *peers, Peer *peer)
 {
 	const struct nbh_peersfile_peer *old = g_hash_table_lookup(peers->restored, &peer->key);
-	g_autofree NbhIceSession *session = NULL;
 	NbhConnEvent event = { .type = NBH_CONN_EV_START };
 
 	peer->started = TRUE;
@@ -265,21 +306,7 @@ static void start(NbhPeers *peers, Peer *peer)
 	}
 
 	nbh_peers_queue(peers, &peer->key, &event);
-
-	session = g_hash_table_lookup(peers->listed, &peer->key);
-
-	if (!session)
-		return;
-
-	g_hash_table_steal(peers->listed, &peer->key);
-	event = (NbhConnEvent){ .type = NBH_CONN_EV_ADOPT };
-	event.u.adopt.local = session->local;
-	event.u.adopt.remote = session->remote;
-	event.u.adopt.local_session = session->local_session;
-	event.u.adopt.remote_session = session->remote_session;
-	event.u.adopt.selected = session->selected;
-	event.u.adopt.pair = session->pair;
-	nbh_peers_queue(peers, &peer->key, &event);
+	adopt(peers, peer);
 }
 
 static void on_added(const NbhNetmapPeer *entry, gpointer owner)
@@ -507,8 +534,8 @@ void nbh_peers_ice_ready(NbhPeers *peers)
 
 		if (!peer->started) {
 			start(peers, peer);
-		} else if (g_hash_table_remove(peers->listed, &peer->key)) {
-			continue; /* only the link was gone, the session lives */
+		} else if (adopt(peers, peer)) {
+			continue; /* only the link was gone; the machine looks whether it is the same session */
 		} else if (peer->conn.agent_open) {
 			NbhConnEvent event = { .type = NBH_CONN_EV_ICE_GONE };
 
