@@ -173,7 +173,8 @@ static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "management wants a user to log in (%s), which is not supported; "
 				   "use a setup key", text);
-	if (status == NBH_GRPC_PERMISSION_DENIED && strstr(text, "expired"))
+	/* An expired setup key is another matter: netbird-hub says 7 there, the official server 5. */
+	if (status == NBH_GRPC_PERMISSION_DENIED && strstr(text, "expired") && !strstr(text, "setup key"))
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "the login of this machine has expired (%s); delete the peer at the management "
 				   "server and run netbird-helper login with a setup key", text);
@@ -183,6 +184,7 @@ static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
 				   "run netbird-helper login", text);
 	/* "invalid request message" is about the box around it. */
 	if (mgmt->setup_key && (status == NBH_GRPC_NOT_FOUND || status == NBH_GRPC_FAILED_PRECONDITION ||
+				(status == NBH_GRPC_PERMISSION_DENIED && strstr(text, "setup key")) ||
 				(status == NBH_GRPC_INVALID_ARGUMENT && !strstr(text, "request message"))))
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "management refused the setup key: %s; make a new one and run "
