@@ -3,9 +3,8 @@
 
 import json
 import os
-import signal
 
-from direct import Helper, Hub, check, connect, lab_module, overlay_ping, wait_for
+from direct import Hub, check, connect, lab_module, overlay_ping, wait_for
 
 
 def interface_exists(helper):
@@ -37,14 +36,18 @@ def main(lab):
     check((a.overlay(), a.public_key()) == (address, key), "another identity after a restart")
     overlay_ping(a.host, b.overlay())
 
-    # down removes the interface; the identity stays.
+    # down removes the interface until `up`, also over a restart; the identity stays.
     a.command("down")
     wait_for(lambda: not interface_exists(a), 10, "down: the interface is gone")
     check(os.path.exists(os.path.join(a.dir, "private.key")), "down: private.key stays")
-    a.proc.signal(signal.SIGTERM)
-    a.proc.wait(10)
+    a.stop()
     a.start()
+    wait_for(lambda: "netbird-helper up" in a.proc.log().split("stopping")[-1], 10,
+             "started while down, it says so", watch=[a.proc])
+    check(not interface_exists(a), "down: a restart brought the interface back")
+    a.command("up")
     overlay_ping(a.host, b.overlay())
+    check(a.public_key() == key, "another key after down and up")
 
     # logout deregisters: the other side forgets us.
     a.command("logout")
