@@ -48,11 +48,17 @@ static void become_init(void)
 	pid = fork();
 	if (pid < 0)
 		abort();
-	if (pid == 0)
+	if (pid == 0) {
+		/* The leak checker looks at its own threads there. */
+		if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    mount("proc", "/proc", "proc", 0, NULL) < 0)
+			tap_skip_all("cannot mount /proc");
 		return;
+	}
 
 	waitpid(pid, &status, 0);
-	exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
+	/* Without its init the namespace has no room for the leak checker's thread: the child checked. */
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 99);
 }
 
 /* Namespaces of our own; a backend that cannot work here skips the test. */
@@ -78,8 +84,7 @@ static void prepare(void)
 		tap_skip_all("/dev/net/tun is missing");
 
 	mkdir("/run/wireguard", 0755);
-	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("none", "/run/wireguard", "tmpfs", 0, NULL) < 0)
+	if (mount("none", "/run/wireguard", "tmpfs", 0, NULL) < 0)
 		tap_skip_all("cannot mount on /run/wireguard");
 }
 
