@@ -21,3 +21,10 @@ TESTS += %D%/scenario/test-peers
 %C%_scenario_test_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
 	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
 	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-app-cache
+TESTS += %D%/unit/test-app-cache
+%C%_unit_test_app_cache_SOURCES = %D%/unit/test-app-cache.c
+%C%_unit_test_app_cache_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_cache_LDADD = src/app/libnbh-app.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
+	$(PROTOBUF_C_LIBS) $(GLIB_LIBS)

@@ -6,6 +6,7 @@
  * engine-local.c (candidates, published files, status). Nobody else includes this.
  */
 
+#include "app/cache.h"
 #include "app/dirwatch.h"
 #include "app/engine.h"
 #include "app/meta.h"
@@ -46,6 +47,7 @@ typedef struct {
 	NbhPeers *peers;
 	NbhSrflx *srflx;
 	NbhDirwatch *watch;
+	NbhCache *cache;
 	NbhLocalNetwork network;
 
 	NbhBackoff login_backoff;

@@ -85,11 +85,9 @@ static void apply_servers(Engine *engine, const NbhServerConfig *servers)
 	keep_list(&engine->relays, servers->relays);
 }
 
-static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner)
+static void apply(const NbhMgmtUpdate *update, gpointer owner)
 {
 	Engine *engine = owner;
-
-	(void)mgmt;
 
 	if (engine->is_down)
 		return;
@@ -121,6 +119,26 @@ static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner
 	nbh_engine_status_changed(engine);
 }
 
+static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner)
+{
+	Engine *engine = owner;
+
+	(void)mgmt;
+	apply(update, engine);
+	nbh_cache_keep(engine->cache, update);
+}
+
+void nbh_engine_wipe_setup_key(Engine *engine)
+{
+	char *key = engine->options->setup_key;
+
+	if (!key)
+		return;
+
+	explicit_bzero(key, strlen(key));
+	g_clear_pointer(&engine->options->setup_key, g_free);
+}
+
 static void on_mgmt_link(NbhMgmt *mgmt, gboolean up, const char *why, gpointer owner)
 {
 	Engine *engine = owner;
@@ -133,6 +151,9 @@ static void on_mgmt_link(NbhMgmt *mgmt, gboolean up, const char *why, gpointer o
 		nbh_log(NBH_LOG_NOTICE, "mgmt", "management-down url=%s why=\"%s\"",
 		        engine->config->management_url, why ? why : "");
 
+	if (up)
+		nbh_engine_wipe_setup_key(engine);
+
 	engine->mgmt_up = up;
 	nbh_engine_set_text(&engine->mgmt_error, up ? "" : why);
 	nbh_engine_status_changed(engine);
@@ -143,6 +164,16 @@ static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
 	Engine *engine = owner;
 
 	(void)mgmt;
+	nbh_cache_forget(engine->cache);
+
+	/* Removed at the server since the cached map, and a setup key is at hand: registered anew. */
+	if (engine->logged_in && engine->options->setup_key) {
+		engine->logged_in = FALSE;
+		nbh_log(NBH_LOG_WARN, "mgmt", "peer-unknown why=\"%s\" next=register", why);
+		g_source_set_ready_time(engine->login_timer, 0);
+		return;
+	}
+
 	nbh_log(NBH_LOG_ERROR, "mgmt", "login-refused url=%s why=\"%s\"", engine->config->management_url, why);
 	engine->refused = TRUE;
 	engine->mgmt_up = FALSE;
@@ -156,17 +187,6 @@ static void get_meta(NbhMeta *ret_meta, gpointer owner)
 	Engine *engine = owner;
 
 	nbh_host_facts_fill(engine->facts, engine->config, ret_meta);
-}
-
-void nbh_engine_wipe_setup_key(Engine *engine)
-{
-	char *key = engine->options->setup_key;
-
-	if (!key)
-		return;
-
-	explicit_bzero(key, strlen(key));
-	g_clear_pointer(&engine->options->setup_key, g_free);
 }
 
 static void on_login(NbhMgmt *mgmt, const GError *error, gpointer owner)
@@ -228,6 +248,18 @@ void nbh_engine_connect(Engine *engine)
 		nbh_engine_set_text(&engine->mgmt_error, error->message);
 		engine->exit_code = NBH_EXIT_CONFIG;
 		g_main_loop_quit(engine->loop);
+		return;
+	}
+
+	/*
+	 * With a map of before there is nothing to wait for: tunnels come up and signal connects now,
+	 * and Sync, which tries Login by itself when it is refused, needs none before it.
+	 */
+	if (nbh_cache_load(engine->cache, apply, engine)) {
+		nbh_log(NBH_LOG_NOTICE, "app", "cached-map peers=%zu",
+		        engine->map ? (size_t)engine->map->n_peers : 0);
+		engine->logged_in = TRUE;
+		nbh_mgmt_grpc.sync(engine->mgmt);
 		return;
 	}
 

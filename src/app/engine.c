@@ -317,6 +317,7 @@ static gboolean open_modules(Engine *engine, GError **error)
 	guint64 generation = restore(engine, &old);
 
 	engine->facts = nbh_host_facts_new();
+	engine->cache = nbh_cache_new(engine->dirfd, &engine->public_key, engine->config->management_url);
 	engine->peers = nbh_peers_new(&engine->public_key, engine->config->listen_port, &peers_events, engine);
 	engine->publish = nbh_publish_new(engine->dirfd, generation, &nbh_engine_publish_events, engine);
 	engine->srflx = nbh_srflx_new(nbh_engine_candidates_changed, engine);
@@ -387,6 +388,7 @@ static void stop(Engine *engine)
 
 	nbh_engine_drop(&engine->login_timer);
 	nbh_engine_drop(&engine->status_timer);
+	nbh_cache_free(engine->cache);
 	nbh_publish_free(engine->publish);
 	nbh_srflx_free(engine->srflx);
 	nbh_peers_free(engine->peers);

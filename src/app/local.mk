@@ -1,6 +1,7 @@
 noinst_LIBRARIES += %D%/libnbh-app.a
 %C%_libnbh_app_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_libnbh_app_a_SOURCES = \
+	%D%/cache.c %D%/cache.h \
 	%D%/commands.c %D%/commands.h \
 	%D%/dirwatch.c %D%/dirwatch.h \
 	%D%/engine.c %D%/engine.h %D%/engine-local.c %D%/engine-private.h %D%/engine-servers.c \

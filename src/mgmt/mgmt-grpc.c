@@ -327,24 +327,31 @@ static void sync_failed(NbhMgmt *mgmt, const char *why)
 	mgmt->events->on_link(mgmt, FALSE, why, mgmt->owner);
 }
 
-static gboolean open_sync(NbhMgmt *mgmt, const guint8 *data, gsize len, NbhMgmtUpdate *ret_update, GError **error)
+/* The plaintext stays in *ret_plain for as long as update->plain is looked at. */
+static gboolean open_sync(NbhMgmt *mgmt, const guint8 *data, gsize len, GBytes **ret_plain,
+			  NbhMgmtUpdate *ret_update, GError **error)
 {
 	g_autoptr(GBytes) plain = nbh_mgmt_open(&mgmt->own_private, &mgmt->sync_key, data, len, error);
 
 	if (!plain)
 		return FALSE;
 	data = g_bytes_get_data(plain, &len);
-	return nbh_mgmt_decode_sync(data, len, &mgmt->own_public, ret_update, error);
+	if (!nbh_mgmt_decode_sync(data, len, &mgmt->own_public, ret_update, error))
+		return FALSE;
+	ret_update->plain = plain;
+	*ret_plain = g_steal_pointer(&plain);
+	return TRUE;
 }
 
 static void on_sync_message(NbhGrpcCall *call, const guint8 *data, gsize len, gpointer owner)
 {
 	NbhMgmt *mgmt = owner;
 	NbhMgmtUpdate update = { 0 };
+	g_autoptr(GBytes) plain = NULL;
 	g_autoptr(GError) error = NULL;
 
 	(void)call;
-	if (!open_sync(mgmt, data, len, &update, &error)) {
+	if (!open_sync(mgmt, data, len, &plain, &update, &error)) {
 		g_autofree char *why = g_strdup_printf("management sent something that cannot be used: %s",
 						       error->message);
 

@@ -26,6 +26,7 @@ typedef struct {
 	gboolean has_peer_config;
 	NbhPeerConfig peer_config;
 	NbhNetmap *map;
+	GBytes *plain; /* borrowed: the Sync message this came from, for keeping; NULL: not one */
 } NbhMgmtUpdate;
 
 void nbh_mgmt_update_clear(NbhMgmtUpdate *update);
