@@ -53,3 +53,9 @@ check_PROGRAMS += %D%/tools/live-servers
 %C%_tools_live_servers_SOURCES = %D%/tools/live-servers.c
 %C%_tools_live_servers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_tools_live_servers_LDADD = $(SERVER_TEST_LIBS)
+
+# For the lab: lets a peer go idle at once instead of after a quarter of an hour.
+check_PROGRAMS += %D%/lib/go-idle
+%C%_lib_go_idle_SOURCES = %D%/lib/go-idle.c
+%C%_lib_go_idle_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_lib_go_idle_LDADD = $(SERVER_TEST_LIBS)

@@ -181,8 +181,7 @@ void nbh_engine_network_changed(gpointer owner)
 	nbh_engine_candidates_changed(engine);
 	nbh_peers_network(engine->peers);
 
-	if (engine->mgmt)
-		nbh_mgmt_grpc.network_changed(engine->mgmt);
+	nbh_engine_try_management(engine);
 
 	if (engine->signal)
 		nbh_signal_grpc.network_changed(engine->signal);

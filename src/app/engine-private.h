@@ -82,6 +82,7 @@ extern const NbhPublishEvents nbh_engine_publish_events;
 void nbh_engine_servers_init(Engine *engine);
 void nbh_engine_connect(Engine *engine);
 void nbh_engine_disconnect(Engine *engine);
+void nbh_engine_try_management(Engine *engine);
 void nbh_engine_wipe_setup_key(Engine *engine);
 
 #endif

@@ -27,6 +27,10 @@ static void on_signal_link(NbhSignal *signal, gboolean up, const char *why, gpoi
 		nbh_log(NBH_LOG_NOTICE, "signal", "signal-down url=%s why=\"%s\"", engine->signal_url,
 		        why ? why : "");
 
+	/* The two mostly go and come together: who is back tells the other, which may wait in its backoff. */
+	if (up && !engine->signal_up && !engine->mgmt_up)
+		nbh_engine_try_management(engine);
+
 	engine->signal_up = up;
 	nbh_engine_set_text(&engine->signal_error, up ? "" : why);
 
@@ -154,6 +158,9 @@ static void on_mgmt_link(NbhMgmt *mgmt, gboolean up, const char *why, gpointer o
 	if (up)
 		nbh_engine_wipe_setup_key(engine);
 
+	if (up && !engine->mgmt_up && engine->signal && !engine->signal_up)
+		nbh_signal_grpc.network_changed(engine->signal);
+
 	engine->mgmt_up = up;
 	nbh_engine_set_text(&engine->mgmt_error, up ? "" : why);
 	nbh_engine_status_changed(engine);
@@ -209,6 +216,16 @@ static void on_login(NbhMgmt *mgmt, const GError *error, gpointer owner)
 	g_source_set_ready_time(engine->login_timer,
 	                        g_get_monotonic_time() +
 	                                1000 * (gint64)nbh_backoff_next(&engine->login_backoff, g_random_int()));
+}
+
+/* Now, whatever it waits for. */
+void nbh_engine_try_management(Engine *engine)
+{
+	if (engine->mgmt)
+		nbh_mgmt_grpc.network_changed(engine->mgmt);
+
+	if (g_source_get_ready_time(engine->login_timer) != -1)
+		g_source_set_ready_time(engine->login_timer, 0);
 }
 
 static gboolean on_login_timer(gpointer owner)

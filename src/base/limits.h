@@ -44,6 +44,6 @@
 #define NBH_RECONCILE_MS 60000                        /* safety net behind inotify */
 
 #define NBH_BACKOFF_MIN_MS 800                        /* server connections: netbird-wire.md 8.4 */
-#define NBH_BACKOFF_MAX_MS 10000
+#define NBH_BACKOFF_MAX_MS 8000                       /* and half of it jitter: back within 15 s */
 
 #endif
