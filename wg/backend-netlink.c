@@ -65,8 +65,8 @@ static int netlink_open(void **ret_ctx, const char *ifname, struct nbh_why *why)
 
 static int no_module(struct nbh_why *why)
 {
-	nbh_why_set(why, "kernel module \"wireguard\" is missing: modprobe wireguard, or install the"
-	            " kernel's modules, or set \"userspace\": true in device.json");
+	nbh_why_set(why, "kernel module \"wireguard\" is missing: modprobe it, install the kernel's modules,"
+	            " or allow wireguard-go (netbird-helper: NB_WG_KERNEL_DISABLED=true)");
 	return -EPROTONOSUPPORT;
 }
 

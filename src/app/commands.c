@@ -14,10 +14,14 @@
 #include "app/engine.h"
 #include "app/launcher.h"
 #include "app/oneshot.h"
+#include "app/status.h"
 #include "base/devicefile.h"
 #include "base/key.h"
 #include "base/lock.h"
 #include "base/log.h"
+
+#define FOLLOWS_WITHIN_US (3 * G_USEC_PER_SEC)
+#define LOOK_EVERY_US (20 * 1000)
 
 static int fail(int code, const char *what)
 {
@@ -259,13 +263,34 @@ int nbh_command_run(const NbhOptions *options)
 	return run_engine(options, &config, setup_key);
 }
 
+/* What comes after down and up is about what they did: wait until it runs that way, within limits. */
+static int wait_running(int dirfd, gboolean idle)
+{
+	const gint64 deadline_us = g_get_monotonic_time() + FOLLOWS_WITHIN_US;
+
+	while (is_running(dirfd) && nbh_status_is_idle(dirfd) != idle) {
+		if (g_get_monotonic_time() > deadline_us) {
+			fprintf(stderr, "netbird-helper: the running one does not %s; see its log\n",
+			        idle ? "go down" : "come up");
+			return NBH_EXIT_FAILURE;
+		}
+
+		g_usleep(LOOK_EVERY_US);
+	}
+
+	return NBH_EXIT_OK;
+}
+
 /* Somebody runs on the directory already: log in for it and take the marker away. */
 static int wake(const NbhOptions *options, int dirfd)
 {
 	int r = nbh_command_login(options);
 
-	if (r != NBH_EXIT_OK || unlinkat(dirfd, NBH_DOWN_NAME, 0) == 0 || errno == ENOENT)
+	if (r != NBH_EXIT_OK)
 		return r;
+
+	if (unlinkat(dirfd, NBH_DOWN_NAME, 0) == 0 || errno == ENOENT)
+		return wait_running(dirfd, FALSE);
 
 	fprintf(stderr, "netbird-helper: %s/%s: %s\n", options->config_dir, NBH_DOWN_NAME, g_strerror(errno));
 	return NBH_EXIT_PERMISSION;
@@ -325,7 +350,7 @@ static int go_down(const NbhOptions *options, int dirfd)
 	close(fd);
 
 	if (is_running(dirfd))
-		return NBH_EXIT_OK;
+		return wait_running(dirfd, TRUE);
 
 	nbh_oneshot_close_sessions(options->config_dir);
 

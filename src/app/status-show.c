@@ -39,9 +39,12 @@ static void show_server(const struct nbh_json_value *root, const char *key, cons
 {
 	const struct nbh_json_value *server = nbh_json_get(root, key);
 	const char *error = text_at(server, "error");
+	gboolean connected = bool_at(server, "connected");
 
-	printf("%s: %s%s%s", title, bool_at(server, "connected") ? "Connected" : "Disconnected",
-	       text_at(server, "url")[0] ? " to " : "", text_at(server, "url"));
+	printf("%s: %s", title, connected ? "Connected" : "Disconnected");
+
+	if (text_at(server, "url")[0])
+		printf(" %s %s", connected ? "to" : "from", text_at(server, "url"));
 
 	if (error[0])
 		printf(", reason: %s", error);
@@ -144,6 +147,26 @@ static void show(const struct nbh_json_value *root, gboolean running, gboolean d
 	printf("NetBird IP: %s\n", text_at(root, "netbirdIp"));
 	show_peers(root, detail);
 	show_notes(root);
+}
+
+gboolean nbh_status_is_idle(int dirfd)
+{
+	nbh_cleanup_free char *text = NULL;
+	struct nbh_why why = { "" };
+	struct nbh_json *doc;
+	gboolean is_idle;
+	size_t len;
+
+	if (nbh_trustedfile_read(dirfd, NBH_STATUS_NAME, NBH_STATUSFILE_MAX_BYTES, &text, &len, &why) < 0)
+		return FALSE;
+
+	if (nbh_json_parse(text, len, &doc, &why) < 0)
+		return FALSE;
+
+	is_idle = strcmp(text_at(nbh_json_root(doc), "daemonStatus"), "Idle") == 0 &&
+	          !bool_at(nbh_json_get(nbh_json_root(doc), "wireguard"), "up");
+	nbh_json_free(doc);
+	return is_idle;
 }
 
 /* A status that nobody keeps up to date must not look alive. */

@@ -42,4 +42,7 @@ char *nbh_status_format(const NbhStatusView *view, gsize *ret_len);
 /* The subcommand. Exit code: 0, 1 (not running or nothing there), 77, 78. */
 int nbh_status_show(const char *dir, gboolean json, gboolean detail);
 
+/* The daemon's status says that it is down and that the interface is gone. */
+gboolean nbh_status_is_idle(int dirfd);
+
 #endif
