@@ -149,12 +149,14 @@ cleanup() {
 	rm -rf "$job"
 }
 
-# / through a private, read-only bind mount: virtiofsd could not write even if it wanted to.
+# / through a private, read-only bind mount: virtiofsd could not write even if it wanted to. It
+# leaves a file in /run behind: in one of its own.
 share_root() {
 	mkdir "$job/root"
 	# shellcheck disable=SC2016
 	unshare --mount --propagation private sh -c '
 		mount --bind / "$1" && mount -o remount,bind,ro "$1" &&
+		mount -t tmpfs -o mode=755 none /run &&
 		exec "$2" --socket-path="$3" -o source="$1" -o sandbox=chroot -o cache=always \
 			-o announce_submounts -f' \
 		- "$job/root" "$virtiofsd" "$job/root.sock" >"$job/virtiofsd.log" 2>&1 &

@@ -101,7 +101,8 @@ admin() { "$HUB" "$@" --config-dir "$WORK/hub"; }
 overlay() { admin peer list | awk -v name="$1" '$1 == name { print $2 }'; }
 status_has() { netbird "$1" status -d | grep -Eq "$2"; }
 
-mount -t tmpfs none /run/netns 2>/dev/null || { mkdir -p /run/netns && mount -t tmpfs none /run/netns; }
+mount -t tmpfs -o mode=755 none /run
+mkdir /run/netns
 ip link set lo up
 ip link add br0 type bridge
 ip link set br0 up
