@@ -65,8 +65,8 @@ static int netlink_open(void **ret_ctx, const char *ifname, struct nbh_why *why)
 
 static int no_module(struct nbh_why *why)
 {
-	nbh_why_set(why, "kernel module \"wireguard\" is missing: modprobe it, install the kernel's modules,"
-	            " or allow wireguard-go (netbird-helper: NB_WG_KERNEL_DISABLED=true)");
+	nbh_why_set(why, "kernel module \"wireguard\" is missing: modprobe it or install the kernel's"
+	            " modules, or set \"userspace\": true in config.json (netbird-helper's) or device.json");
 	return -EPROTONOSUPPORT;
 }
 

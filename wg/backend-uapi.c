@@ -107,7 +107,8 @@ static int uapi_connect(const char *ifname, struct nbh_why *why)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
 		r = -errno;
-		nbh_why_set(why, "%s: %s", sa.sun_path, strerror(-r));
+		nbh_why_set(why, "%s: %s%s", sa.sun_path, strerror(-r),
+		            r == -EACCES ? "; end the wireguard-go of another user that made it" : "");
 		return r;
 	}
 

@@ -162,7 +162,7 @@ if ! ip -n h link add probe0 type wireguard 2> /dev/null; then
 	echo "$good_device" | put "$work/h/device.json"
 	start_wg h
 	ok "no module: named in the status" until_true 10 status_has h '.errorCode == "no-module" and (.error | contains("wireguard"))'
-	ok "and in the log, with the way out" grep -q 'modprobe wireguard.*"userspace": true' "$work/h.log"
+	ok "and in the log, with the way out" grep -q 'modprobe it.*"userspace": true' "$work/h.log"
 	stop_wg h TERM
 fi
 
