@@ -16,7 +16,7 @@ TESTS += %D%/unit/test-path-loopback %D%/unit/test-sink-publish %D%/unit/test-ap
 
 check_PROGRAMS += %D%/scenario/test-peers
 TESTS += %D%/scenario/test-peers
-%C%_scenario_test_peers_SOURCES = %D%/scenario/test-peers.c
+%C%_scenario_test_peers_SOURCES = %D%/scenario/test-peers.c %D%/lib/peerhost.c %D%/lib/peerhost.h
 %C%_scenario_test_peers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_scenario_test_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
 	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
@@ -28,3 +28,12 @@ TESTS += %D%/unit/test-app-cache
 %C%_unit_test_app_cache_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_app_cache_LDADD = src/app/libnbh-app.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
 	$(PROTOBUF_C_LIBS) $(GLIB_LIBS)
+
+# What a malicious peer can do to app/peers.
+check_PROGRAMS += %D%/scenario/test-hostile-peers
+TESTS += %D%/scenario/test-hostile-peers
+%C%_scenario_test_hostile_peers_SOURCES = %D%/scenario/test-hostile-peers.c %D%/lib/peerhost.c %D%/lib/peerhost.h
+%C%_scenario_test_hostile_peers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_scenario_test_hostile_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
+	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
+	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)

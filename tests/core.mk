@@ -2,6 +2,12 @@
 core_test_cflags = $(AM_CFLAGS) $(GLIB_CFLAGS)
 core_test_ldadd = src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
 
+check_PROGRAMS += %D%/unit/test-core-allowance
+TESTS += %D%/unit/test-core-allowance
+%C%_unit_test_core_allowance_SOURCES = %D%/unit/test-core-allowance.c
+%C%_unit_test_core_allowance_CFLAGS = $(core_test_cflags)
+%C%_unit_test_core_allowance_LDADD = $(core_test_ldadd)
+
 check_PROGRAMS += %D%/unit/test-core-backoff
 TESTS += %D%/unit/test-core-backoff
 %C%_unit_test_core_backoff_SOURCES = %D%/unit/test-core-backoff.c

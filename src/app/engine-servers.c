@@ -89,6 +89,17 @@ static void apply_servers(Engine *engine, const NbhServerConfig *servers)
 	keep_list(&engine->relays, servers->relays);
 }
 
+static void apply_map(Engine *engine, NbhNetmap *map)
+{
+	g_autoptr(NbhNetmap) usable = nbh_netmap_confine(map, &engine->peer_config.address, &engine->peer_config.address_v6);
+
+	nbh_log(NBH_LOG_INFO, "map", "map serial=%" G_GUINT64_FORMAT " peers=%zu skipped=%u", usable->serial,
+	        (size_t)usable->n_peers, usable->skipped->len);
+	nbh_netmap_unref(engine->map);
+	engine->map = nbh_netmap_ref(usable);
+	nbh_peers_set_map(engine->peers, usable);
+}
+
 static void apply(const NbhMgmtUpdate *update, gpointer owner)
 {
 	Engine *engine = owner;
@@ -102,6 +113,7 @@ static void apply(const NbhMgmtUpdate *update, gpointer owner)
 		engine->peer_config = update->peer_config;
 		engine->have_peer_config = TRUE;
 		nbh_peers_set_lazy(engine->peers, update->peer_config.lazy);
+		nbh_peers_set_overlay(engine->peers, &engine->peer_config.address, &engine->peer_config.address_v6);
 		nbh_engine_publish_device(engine);
 
 		if (first)
@@ -111,14 +123,8 @@ static void apply(const NbhMgmtUpdate *update, gpointer owner)
 	if (update->servers)
 		apply_servers(engine, update->servers);
 
-	if (update->map) {
-		nbh_log(NBH_LOG_INFO, "map", "map serial=%" G_GUINT64_FORMAT " peers=%zu skipped=%u",
-		        update->map->serial, (size_t)update->map->n_peers,
-		        update->map->skipped ? update->map->skipped->len : 0);
-		nbh_netmap_unref(engine->map);
-		engine->map = nbh_netmap_ref(update->map);
-		nbh_peers_set_map(engine->peers, update->map);
-	}
+	if (update->map)
+		apply_map(engine, update->map);
 
 	nbh_engine_status_changed(engine);
 }

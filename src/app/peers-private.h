@@ -4,6 +4,7 @@
 /* Shared by peers.c (table, events, timer) and peers-act.c (actions). Nobody else includes this. */
 
 #include "app/peers.h"
+#include "core/allowance.h"
 
 typedef struct {
 	struct nbh_key key;
@@ -16,6 +17,8 @@ typedef struct {
 	struct nbh_addr source; /* the kernel's source towards the path, at the time it was selected */
 	gint64 changed_unix_ms, handshake_unix_ms;
 	guint64 rx_bytes, tx_bytes;
+	NbhAllowance messages, sessions; /* what it may still say */
+	guint n_dropped, n_refused;
 } Peer;
 
 typedef struct {
@@ -33,6 +36,7 @@ struct _NbhPeers {
 	struct nbh_key own;
 	guint16 wg_port;
 	gboolean is_lazy;
+	struct nbh_prefix overlay[2]; /* family 0: none */
 	NbhPeersEvents events;
 	gpointer owner;
 	GHashTable *peers;    /* struct nbh_key -> Peer, owned */

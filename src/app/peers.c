@@ -263,12 +263,31 @@ void nbh_peers_set_lazy(NbhPeers *peers, gboolean is_lazy)
 	peers->is_lazy = is_lazy;
 }
 
+void nbh_peers_set_overlay(NbhPeers *peers, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
+{
+	peers->overlay[0] = *v4;
+	peers->overlay[1] = *v6;
+}
+
 void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port)
 {
 	peers->wg_port = wg_port;
 }
 
 /* ---- the map -------------------------------------------------------------------------------- */
+
+/*
+ * Into our own overlay WireGuard would send itself its own packets, each longer than the one before.
+ * Loopback and multicast are netbird-wg's to refuse, but it would refuse the other peers with them.
+ */
+static gboolean may_be_path(const NbhPeers *peers, const struct nbh_addr *addr)
+{
+	for (gsize i = 0; i < G_N_ELEMENTS(peers->overlay); i++)
+		if (peers->overlay[i].addr.family && nbh_prefix_contains(&peers->overlay[i], addr))
+			return FALSE;
+
+	return !nbh_addr_is_unspecified(addr) && !nbh_addr_is_loopback(addr) && !nbh_addr_is_multicast(addr);
+}
 
 /* What netbird-ice still holds for this peer, if anything. */
 static gboolean adopt(NbhPeers *peers, Peer *peer)
@@ -284,7 +303,7 @@ static gboolean adopt(NbhPeers *peers, Peer *peer)
 	event.u.adopt.remote = session->remote;
 	event.u.adopt.local_session = session->local_session;
 	event.u.adopt.remote_session = session->remote_session;
-	event.u.adopt.selected = session->selected;
+	event.u.adopt.selected = session->selected && may_be_path(peers, &session->pair.remote.addr);
 	event.u.adopt.pair = session->pair;
 	nbh_peers_queue(peers, &peer->key, &event);
 	return TRUE;
@@ -445,14 +464,40 @@ static void fill_offer(NbhConnEvent *event, const NbhSignalMessage *message)
 	event->u.offer.session = message->session;
 }
 
-static gboolean fill_candidate(NbhConnEvent *event, const Peer *peer, const NbhSignalMessage *message)
+static gboolean fill_candidate(NbhPeers *peers, NbhConnEvent *event, Peer *peer, const NbhSignalMessage *message)
 {
 	struct nbh_why why = { "" };
 
-	if (nbh_candidate_parse(message->candidate, &event->u.candidate, &why))
+	if (nbh_candidate_parse(message->candidate, &event->u.candidate, &why)) {
+		if (may_be_path(peers, &event->u.candidate.endpoint.addr))
+			return TRUE;
+
+		nbh_why_set(&why, "candidate: inside our own overlay");
+	}
+
+	if (nbh_log_worth(++peer->n_refused))
+		nbh_log(NBH_LOG_INFO, "signal", "candidate-refused peer=%s why=\"%s\" times=%u", peer->name,
+		        why.text, peer->n_refused);
+	return FALSE;
+}
+
+/*
+ * A peer costs us no more than its allowances, whatever it sends: an OFFER may make an agent, and be
+ * answered with all our candidates; GO_IDLE writes peers.json. Honest peers repeat what is dropped.
+ */
+static gboolean may_speak(Peer *peer, guint type)
+{
+	gboolean is_session = type == NBH_SIGNAL_OFFER || type == NBH_SIGNAL_ANSWER || type == NBH_SIGNAL_GO_IDLE;
+	nbh_mono now = nbh_mono_now();
+
+	if (nbh_allowance_take(&peer->messages, NBH_PEER_MESSAGES_BURST, NBH_PEER_MESSAGE_EVERY_MS, now) &&
+	    (!is_session ||
+	     nbh_allowance_take(&peer->sessions, NBH_PEER_SESSIONS_BURST, NBH_PEER_SESSION_EVERY_MS, now)))
 		return TRUE;
 
-	nbh_log(NBH_LOG_INFO, "signal", "candidate-refused peer=%s why=\"%s\"", peer->name, why.text);
+	if (nbh_log_worth(++peer->n_dropped))
+		nbh_log(NBH_LOG_WARN, "signal", "too-many-messages peer=%s dropped=%u", peer->name, peer->n_dropped);
+
 	return FALSE;
 }
 
@@ -461,7 +506,7 @@ void nbh_peers_message(NbhPeers *peers, const struct nbh_key *from, const NbhSig
 	Peer *peer = nbh_peers_find(peers, from);
 	NbhConnEvent event = { .type = NBH_CONN_EV_OTHER_MESSAGE };
 
-	if (!peer)
+	if (!peer || !may_speak(peer, message->type))
 		return;
 
 	nbh_log(NBH_LOG_DEBUG, "signal", "received peer=%s type=%u", peer->name, message->type);
@@ -478,7 +523,7 @@ void nbh_peers_message(NbhPeers *peers, const struct nbh_key *from, const NbhSig
 	case NBH_SIGNAL_CANDIDATE:
 		event.type = NBH_CONN_EV_CANDIDATE;
 
-		if (!fill_candidate(&event, peer, message))
+		if (!fill_candidate(peers, &event, peer, message))
 			return;
 
 		break;
@@ -550,6 +595,19 @@ void nbh_peers_ice_ready(NbhPeers *peers)
 void nbh_peers_ice_selected(NbhPeers *peers, const struct nbh_key *key, const NbhIcePair *pair)
 {
 	NbhConnEvent event = { .type = NBH_CONN_EV_SELECTED, .u.pair = *pair };
+	Peer *peer = nbh_peers_find(peers, key);
+	char text[NBH_ENDPOINT_TEXT_MAX];
+
+	if (!peer)
+		return;
+
+	/* Checks that came through the tunnel make such a pair. */
+	if (!may_be_path(peers, &pair->remote.addr)) {
+		if (nbh_log_worth(++peer->n_refused))
+			nbh_log(NBH_LOG_WARN, "ice", "pair-refused peer=%s remote=%s times=%u", peer->name,
+			        nbh_endpoint_format(&pair->remote, text), peer->n_refused);
+		return;
+	}
 
 	give(peers, key, &event);
 }

@@ -55,6 +55,11 @@ void nbh_peers_set_candidates(NbhPeers *peers, const NbhCandidate *candidates, g
 
 /* The account's lazy connections, for peers that start from now on. */
 void nbh_peers_set_lazy(NbhPeers *peers, gboolean is_lazy);
+/*
+ * The networks inside the tunnels (family 0: none): no candidate and no pair may lie there, for the
+ * path would lead into itself.
+ */
+void nbh_peers_set_overlay(NbhPeers *peers, const struct nbh_prefix *v4, const struct nbh_prefix *v6);
 void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port);
 
 /* Events. */

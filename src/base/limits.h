@@ -14,9 +14,14 @@
 #define NBH_SIGNAL_BODY_MAX_BYTES (64 * 1024)         /* offers are < 1 KiB */
 #define NBH_SIGNAL_SENDS_MAX 512                      /* unary Sends in flight; later ones wait in line */
 #define NBH_SIGNAL_QUEUE_MAX 4096                     /* Sends waiting; then the oldest is dropped */
+#define NBH_PEER_MESSAGES_BURST 512                   /* of one peer at once: three sets of 80 candidates, and offers */
+#define NBH_PEER_MESSAGE_EVERY_MS 20                  /* ... and then one in this time; the rest is dropped */
+#define NBH_PEER_SESSIONS_BURST 32                    /* OFFER, ANSWER, GO_IDLE: each may make an ICE agent anew */
+#define NBH_PEER_SESSION_EVERY_MS 1000                /* honest peers repeat after 0.8, 1.6, 3.2 s ... */
 #define NBH_HUB_SIGNAL_QUEUE_MAX_BYTES (1024 * 1024)  /* waiting for one slow ConnectStream: 1024 of the largest usual */
 #define NBH_HUB_CONNECTIONS_MAX 4096                  /* TCP connections of the hub */
 #define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
+#define NBH_NETMAP_SKIPPED_MAX 100                    /* lines about what was left out; then only their number */
 #define NBH_PREFIXES_PER_PEER_MAX 512
 #define NBH_PREFIXES_TOTAL_MAX 65536                  /* bounds the arena of netbird-wg */
 #define NBH_PEERSFILE_MAX_BYTES (8 * 1024 * 1024)     /* follows from the two above; checked by fstat */

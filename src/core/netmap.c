@@ -2,6 +2,8 @@
 
 #include "core/netmap.h"
 
+#include "base/limits.h"
+
 #include <string.h>
 
 static void peer_clear(NbhNetmapPeer *peer)
@@ -20,11 +22,35 @@ static gint peer_compare(gconstpointer a, gconstpointer b, gpointer unused)
 	return nbh_key_compare(&pa->key, &pb->key);
 }
 
-static void skip(NbhNetmapPeer *peer, const char *what, GPtrArray *skipped)
+/* Lines for people; whoever makes thousands of them does not get thousands of lines. */
+typedef struct {
+	GPtrArray *lines; /* borrowed */
+	gsize n_more;
+} Report;
+
+/* Takes line. */
+static void report(Report *to, char *line)
+{
+	if (to->lines->len < NBH_NETMAP_SKIPPED_MAX) {
+		g_ptr_array_add(to->lines, line);
+		return;
+	}
+
+	to->n_more++;
+	g_free(line);
+}
+
+static void report_end(Report *to)
+{
+	if (to->n_more)
+		g_ptr_array_add(to->lines, g_strdup_printf("%" G_GSIZE_FORMAT " more", to->n_more));
+}
+
+static void skip(NbhNetmapPeer *peer, const char *what, Report *skipped)
 {
 	struct nbh_key_text text = nbh_key_format(&peer->key);
 
-	g_ptr_array_add(skipped, g_strdup_printf("peer %.8s: %s", text.text, what));
+	report(skipped, g_strdup_printf("peer %.8s: %s", text.text, what));
 	peer_clear(peer);
 }
 
@@ -32,7 +58,7 @@ static void skip(NbhNetmapPeer *peer, const char *what, GPtrArray *skipped)
  * Of peers with the same key the first one stays: the sort is stable. A key of zeros is nobody's.
  * Returns how many are left.
  */
-static gsize drop_unusable(NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped)
+static gsize drop_unusable(NbhNetmapPeer *peers, gsize n_peers, Report *skipped)
 {
 	gsize n = 0;
 
@@ -70,15 +96,15 @@ static gint claim_compare(gconstpointer a, gconstpointer b)
 	return ca->peer < cb->peer ? -1 : ca->peer > cb->peer;
 }
 
-static void name_conflict(const NbhNetmap *map, const Claim *owner, const Claim *claim)
+static void name_conflict(const NbhNetmap *map, const Claim *owner, const Claim *claim, Report *skipped)
 {
 	struct nbh_key_text owner_text = nbh_key_format(&map->peers[owner->peer].key);
 	struct nbh_key_text text = nbh_key_format(&map->peers[claim->peer].key);
 	char prefix[NBH_PREFIX_TEXT_MAX];
 
 	nbh_prefix_format(&claim->prefix, prefix);
-	g_ptr_array_add(map->skipped, g_strdup_printf("peer %.8s: allowedIps \"%s\": peer %.8s has it already",
-	                                              text.text, prefix, owner_text.text));
+	report(skipped, g_strdup_printf("peer %.8s: allowedIps \"%s\": peer %.8s has it already", text.text,
+	                                prefix, owner_text.text));
 }
 
 /*
@@ -86,7 +112,7 @@ static void name_conflict(const NbhNetmap *map, const Claim *owner, const Claim 
  * order keeps it and the other goes without. Each peer's list comes out sorted, so that another
  * order on the wire is no change.
  */
-static void settle_prefixes(NbhNetmap *map)
+static void settle_prefixes(NbhNetmap *map, Report *skipped)
 {
 	g_autoptr(GArray) claims = g_array_new(FALSE, FALSE, sizeof(Claim));
 	const Claim *owner = NULL;
@@ -107,7 +133,7 @@ static void settle_prefixes(NbhNetmap *map)
 
 		if (owner && nbh_prefix_compare(&owner->prefix, &claim->prefix) == 0) {
 			if (owner->peer != claim->peer)
-				name_conflict(map, owner, claim);
+				name_conflict(map, owner, claim, skipped);
 			continue;
 		}
 		owner = claim;
@@ -118,6 +144,7 @@ static void settle_prefixes(NbhNetmap *map)
 NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped)
 {
 	NbhNetmap *map = g_rc_box_new0(NbhNetmap);
+	Report report_to = { .n_more = 0 };
 
 	for (gsize i = 0; i < n_peers; i++) {
 		if (!peers[i].fqdn)
@@ -132,14 +159,88 @@ NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, G
 
 	if (n_peers > 1)
 		g_qsort_with_data(peers, (gint)n_peers, sizeof(*peers), peer_compare, NULL);
-	map->n_peers = drop_unusable(peers, n_peers, map->skipped);
-	settle_prefixes(map);
+	report_to.lines = map->skipped;
+	map->n_peers = drop_unusable(peers, n_peers, &report_to);
+	settle_prefixes(map, &report_to);
+	report_end(&report_to);
 	return map;
 }
 
 NbhNetmap *nbh_netmap_ref(NbhNetmap *map)
 {
 	return g_rc_box_acquire(map);
+}
+
+/* ---- confining ---- */
+
+typedef struct {
+	const struct nbh_prefix *networks[2];
+} Confines;
+
+static gboolean is_inside(const Confines *confines, const struct nbh_prefix *prefix)
+{
+	for (gsize i = 0; i < G_N_ELEMENTS(confines->networks); i++) {
+		const struct nbh_prefix *network = confines->networks[i];
+
+		if (network->addr.family && network->len <= prefix->len && nbh_prefix_contains(network, &prefix->addr))
+			return TRUE;
+	}
+
+	return FALSE;
+}
+
+static gboolean is_confined(const NbhNetmap *map, const Confines *confines)
+{
+	for (gsize i = 0; i < map->n_peers; i++)
+		for (gsize j = 0; j < map->peers[i].n_allowed_ips; j++)
+			if (!is_inside(confines, &map->peers[i].allowed_ips[j]))
+				return FALSE;
+
+	return TRUE;
+}
+
+static NbhNetmapPeer copy_confined(const NbhNetmapPeer *from, const Confines *confines, Report *skipped)
+{
+	struct nbh_key_text key = nbh_key_format(&from->key);
+	NbhNetmapPeer peer = { .key = from->key };
+	char text[NBH_PREFIX_TEXT_MAX];
+
+	peer.fqdn = g_strdup(from->fqdn);
+	peer.agent_version = g_strdup(from->agent_version);
+	peer.allowed_ips = g_new0(struct nbh_prefix, from->n_allowed_ips);
+
+	for (gsize i = 0; i < from->n_allowed_ips; i++) {
+		if (is_inside(confines, &from->allowed_ips[i]))
+			peer.allowed_ips[peer.n_allowed_ips++] = from->allowed_ips[i];
+		else
+			report(skipped, g_strdup_printf("peer %.8s: allowedIps \"%s\": outside our own network",
+			                                key.text, nbh_prefix_format(&from->allowed_ips[i], text)));
+	}
+
+	return peer;
+}
+
+NbhNetmap *nbh_netmap_confine(NbhNetmap *map, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
+{
+	const Confines confines = { { v4, v6 } };
+	Report report_to = { .n_more = 0 };
+	NbhNetmap *copy;
+
+	if (is_confined(map, &confines))
+		return nbh_netmap_ref(map);
+
+	copy = g_rc_box_new0(NbhNetmap);
+	*copy = *map;
+	copy->peers = g_new0(NbhNetmapPeer, map->n_peers);
+	copy->skipped = report_to.lines = g_ptr_array_new_with_free_func(g_free);
+
+	for (guint i = 0; i < map->skipped->len; i++)
+		g_ptr_array_add(copy->skipped, g_strdup(map->skipped->pdata[i]));
+	for (gsize i = 0; i < map->n_peers; i++)
+		copy->peers[i] = copy_confined(&map->peers[i], &confines, &report_to);
+
+	report_end(&report_to);
+	return copy;
 }
 
 static void netmap_clear(gpointer data)

@@ -26,7 +26,8 @@ typedef struct {
 	gsize n_offline;   /* login-expired peers, for display only */
 	gsize n_rules;     /* firewall rules that we do not enforce yet */
 	gsize n_routes;    /* routes that we do not use yet */
-	GPtrArray *skipped; /* char *, owned: "peer 3 (abcdefgh): allowedIps \"x\": not a prefix" */
+	/* char *, owned: "peer 3 (abcdefgh): allowedIps \"x\": not a prefix"; NBH_NETMAP_SKIPPED_MAX and "17 more" */
+	GPtrArray *skipped;
 } NbhNetmap;
 
 /*
@@ -36,6 +37,12 @@ typedef struct {
  */
 NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, GPtrArray *skipped);
 NbhNetmap *nbh_netmap_ref(NbhNetmap *map);
+
+/*
+ * The same map without the prefixes outside our networks (family 0: none), which are named in
+ * skipped: netbird-wg would refuse peers.json whole because of one. A reference if there are none.
+ */
+NbhNetmap *nbh_netmap_confine(NbhNetmap *map, const struct nbh_prefix *v4, const struct nbh_prefix *v6);
 void nbh_netmap_unref(NbhNetmap *map); /* NULL is fine */
 const NbhNetmapPeer *nbh_netmap_find(const NbhNetmap *map, const struct nbh_key *key);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NbhNetmap, nbh_netmap_unref)

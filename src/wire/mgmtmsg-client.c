@@ -18,7 +18,6 @@
 
 #define TEXT_MAX_BYTES 255  /* names and versions that are kept */
 #define QUOTED_MAX_BYTES 64 /* of a stranger's text in a message */
-#define SKIPPED_MAX 100	    /* lines about peers that were left out; then only their number */
 #define SERVERS_MAX 16	    /* STUN, TURN and relay addresses, each */
 #define MTU_MIN 576
 #define MTU_MAX 8192
@@ -297,7 +296,7 @@ static void skip(MapReader *reader, gsize index, const Nbm__RemotePeerConfig *pe
 {
 	g_autofree char *key = NULL, *shown = NULL;
 
-	if (++reader->n_skipped > SKIPPED_MAX)
+	if (++reader->n_skipped > NBH_NETMAP_SKIPPED_MAX)
 		return;
 
 	key = nbh_pb_text(peer->wgpubkey, 8);
@@ -403,9 +402,9 @@ static NbhNetmap *map_decode(const Nbm__NetworkMap *in, const struct nbh_key *ow
 			return NULL;
 	}
 
-	if (reader.n_skipped > SKIPPED_MAX)
+	if (reader.n_skipped > NBH_NETMAP_SKIPPED_MAX)
 		g_ptr_array_add(reader.skipped, g_strdup_printf("%" G_GSIZE_FORMAT " more",
-								reader.n_skipped - SKIPPED_MAX));
+								reader.n_skipped - NBH_NETMAP_SKIPPED_MAX));
 
 	map = nbh_netmap_new(in->serial, g_steal_pointer(&reader.peers), reader.n_peers,
 			     g_steal_pointer(&reader.skipped));

@@ -2,6 +2,8 @@
 
 #include "core/netmap.h"
 
+#include "base/limits.h"
+
 #include <string.h>
 
 static NbhNetmapPeer peer_make(guint8 first, const char *fqdn)
@@ -123,6 +125,88 @@ static void test_zero_key(void)
 	g_assert_nonnull(strstr(g_ptr_array_index(map->skipped, 0), "all zero"));
 }
 
+/* Peers that all claim one prefix: n - 1 complaints. */
+static NbhNetmap *quarrel(guint n)
+{
+	NbhNetmapPeer *peers = g_new0(NbhNetmapPeer, n);
+
+	for (guint i = 0; i < n; i++) {
+		peers[i] = peer_make(1, "");
+		peers[i].key.bytes[0] = (guint8)(i >> 8);
+		peers[i].key.bytes[1] = (guint8)i;
+	}
+
+	return nbh_netmap_new(1, peers, n, NULL);
+}
+
+/* One below, at, and above; a hostile management could make 65 536. */
+static void test_skipped_is_bounded(void)
+{
+	static const struct {
+		guint n_peers, n_lines;
+		const char *last;
+	} cases[] = {
+		{ NBH_NETMAP_SKIPPED_MAX, NBH_NETMAP_SKIPPED_MAX - 1, "has it already" },
+		{ NBH_NETMAP_SKIPPED_MAX + 1, NBH_NETMAP_SKIPPED_MAX, "has it already" },
+		{ NBH_NETMAP_SKIPPED_MAX + 2, NBH_NETMAP_SKIPPED_MAX + 1, "1 more" },
+		{ NBH_PEERS_MAX, NBH_NETMAP_SKIPPED_MAX + 1, "16283 more" },
+	};
+
+	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(NbhNetmap) map = quarrel(cases[i].n_peers);
+
+		g_assert_cmpuint(map->n_peers, ==, cases[i].n_peers);
+		g_assert_cmpuint(map->skipped->len, ==, cases[i].n_lines);
+		g_assert_nonnull(strstr(map->skipped->pdata[cases[i].n_lines - 1], cases[i].last));
+	}
+}
+
+static NbhNetmap *map_of(const char *const *prefixes)
+{
+	guint n = g_strv_length((char **)prefixes);
+	NbhNetmapPeer *peers = g_new0(NbhNetmapPeer, 1);
+
+	peers[0].key.bytes[0] = 1;
+	peers[0].fqdn = g_strdup("a.example");
+	peers[0].agent_version = g_strdup("1.2.3");
+	peers[0].n_allowed_ips = n;
+	peers[0].allowed_ips = g_new0(struct nbh_prefix, n);
+	for (guint i = 0; i < n; i++)
+		g_assert_cmpint(nbh_prefix_parse(prefixes[i], &peers[0].allowed_ips[i]), ==, 0);
+	return nbh_netmap_new(7, peers, 1, NULL);
+}
+
+static void test_confined(void)
+{
+	static const char *const good[] = { "100.64.0.9/32", "fd00:64::9/128", NULL };
+	static const char *const bad[] = { "0.0.0.0/0", "::/0", "100.64.0.0/15", "10.0.0.0/8", "127.0.0.1/32",
+					   "224.0.0.0/4", "fe80::/10", "100.64.0.9/32", NULL };
+	struct nbh_prefix v4, v6, none = { .len = 0 };
+	g_autoptr(NbhNetmap) good_map = map_of(good);
+	g_autoptr(NbhNetmap) bad_map = map_of(bad);
+	g_autoptr(NbhNetmap) same = NULL;
+	g_autoptr(NbhNetmap) without_v6 = NULL;
+	g_autoptr(NbhNetmap) confined = NULL;
+
+	g_assert_cmpint(nbh_prefix_parse("100.64.0.1/16", &v4), ==, 0);
+	g_assert_cmpint(nbh_prefix_parse("fd00:64::1/64", &v6), ==, 0);
+	same = nbh_netmap_confine(good_map, &v4, &v6);
+	g_assert_true(same == good_map);
+	without_v6 = nbh_netmap_confine(good_map, &v4, &none);
+	g_assert_cmpuint(without_v6->peers[0].n_allowed_ips, ==, 1);
+
+	confined = nbh_netmap_confine(bad_map, &v4, &v6);
+	g_assert_cmpuint(confined->serial, ==, 7);
+	g_assert_cmpuint(confined->n_peers, ==, 1);
+	g_assert_cmpstr(confined->peers[0].fqdn, ==, "a.example");
+	g_assert_cmpstr(confined->peers[0].agent_version, ==, "1.2.3");
+	g_assert_cmpuint(confined->peers[0].n_allowed_ips, ==, 1);
+	g_assert_cmpuint(confined->peers[0].allowed_ips[0].len, ==, 32);
+	g_assert_cmpuint(confined->skipped->len, ==, 7);
+	g_assert_cmpuint(bad_map->skipped->len, ==, 0);
+	g_assert_cmpuint(bad_map->peers[0].n_allowed_ips, ==, 8);
+}
+
 static void test_empty_and_references(void)
 {
 	NbhNetmap *map = nbh_netmap_new(0, NULL, 0, NULL);
@@ -152,6 +236,8 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/netmap/repeated", test_repeated_keys);
 	g_test_add_func("/core/netmap/prefixes", test_prefixes);
 	g_test_add_func("/core/netmap/zero-key", test_zero_key);
+	g_test_add_func("/core/netmap/skipped", test_skipped_is_bounded);
+	g_test_add_func("/core/netmap/confined", test_confined);
 	g_test_add_func("/core/netmap/empty", test_empty_and_references);
 	g_test_add_func("/core/netmap/server-config", test_server_config);
 	return g_test_run();
