@@ -39,6 +39,8 @@
 #define NBH_ICE_CHECKING_MAX 50                       /* agents checking at once; the rest wait in QUEUED */
 #define NBH_ICE_SESSIONS_MAX 8192                     /* as many ports as the adaptor has */
 #define NBH_ICE_TXIDS_MAX 65536                       /* remembered STUN transactions per direction */
+#define NBH_ICE_SOURCES_MAX 64                        /* addresses that one session's checks come from: libnice keeps each */
+#define NBH_ICE_SOURCE_EVERY_MS 30000                 /* ... and then one more in this time, for NATs that change */
 #define NBH_ICE_MESSAGE_MAX_BYTES 4096                /* one datagram on ice.sock */
 #define NBH_ICE_QUEUE_MAX 16384                       /* lines waiting at one end of ice.sock: two full listings */
 #define NBH_ICE_STORE_MAX_BYTES (32 * 1024 * 1024)    /* ice/sessions: all sessions with all their candidates */

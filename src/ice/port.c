@@ -2,6 +2,7 @@
 
 #include "ice/port.h"
 
+#include "core/allowance.h"
 #include "ice/tun.h"
 #include "ice/txid.h"
 
@@ -25,6 +26,9 @@ typedef struct {
 	GMainContext *context; /* ref */
 	gint64 due;            /* when its context wants to run again; -1: not by time */
 	gint64 last_heard;
+	struct nbh_endpoint sources[NBH_ICE_SOURCES_MAX]; /* of requests; the oldest makes room */
+	guint n_sources;                                  /* ever */
+	NbhAllowance new_sources;
 } Slot;
 
 struct _NbhPort {
@@ -255,6 +259,24 @@ static void inject(NbhPort *port, Slot *slot, const NbhPacket *packet)
 	nbh_port_pump(port, slot->q);
 }
 
+/*
+ * libnice makes a candidate of every address that a good request comes from, keeps it as long as the
+ * agent lives, and checks it. So a peer that lies about where its packets come from would fill our
+ * memory and have us send to strangers.
+ */
+static gboolean may_come_from(Slot *slot, const struct nbh_endpoint *from)
+{
+	for (guint i = 0; i < MIN(slot->n_sources, NBH_ICE_SOURCES_MAX); i++)
+		if (nbh_endpoint_equal(&slot->sources[i], from))
+			return TRUE;
+
+	if (!nbh_allowance_take(&slot->new_sources, NBH_ICE_SOURCES_MAX, NBH_ICE_SOURCE_EVERY_MS, nbh_mono_now()))
+		return FALSE;
+
+	slot->sources[slot->n_sources++ % NBH_ICE_SOURCES_MAX] = *from;
+	return TRUE;
+}
+
 static void take_request(NbhPort *port, NbhPacket *packet, const NbhTxid *entry)
 {
 	char ufrag[NBH_ICE_UFRAG_MAX + 1];
@@ -271,6 +293,11 @@ static void take_request(NbhPort *port, NbhPacket *packet, const NbhTxid *entry)
 
 	if (!nbh_stun_check_integrity(packet->payload, packet->len, slot->local.pwd)) {
 		port->counters.drop_integrity++;
+		return;
+	}
+
+	if (!may_come_from(slot, &packet->from)) {
+		port->counters.drop_source++;
 		return;
 	}
 

@@ -8,7 +8,7 @@
  *
  *   in   requests go by the ufrag in front of ':' in USERNAME, answers by transaction id; both must
  *        carry a MESSAGE-INTEGRITY made with the session's password, anything else is dropped here
- *        and unanswered. Trimmed behind FINGERPRINT; only the first answer of a transaction passes
+ *        and unanswered. A session is heard from NBH_ICE_SOURCES_MAX addresses. Trimmed behind FINGERPRINT; only the first answer of a transaction passes
  *        (interop.md rules 1 and 4).
  *   out  Binding only. An answer leaves from the address that was asked and echoes 0x8100 (rule 2),
  *        a check from the kernel's natural source.
@@ -35,6 +35,7 @@ typedef struct {
 	guint64 trimmed, echoed;
 	/* dropped: no STUN Binding, unknown ufrag, wrong password, unknown or repeated answer, not sent out */
 	guint64 drop_other, drop_ufrag, drop_integrity, drop_answer, drop_out;
+	guint64 drop_source; /* right password, but from more addresses than NBH_ICE_SOURCES_MAX */
 } NbhPortCounters;
 
 /* tun: borrowed; packets without header, one per read or write. */

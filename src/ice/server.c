@@ -303,9 +303,9 @@ static void log_counters(const Server *server)
 	        " out_indications=%" G_GUINT64_FORMAT " trimmed=%" G_GUINT64_FORMAT " echoed=%" G_GUINT64_FORMAT
 	        " drop_other=%" G_GUINT64_FORMAT " drop_ufrag=%" G_GUINT64_FORMAT
 	        " drop_integrity=%" G_GUINT64_FORMAT " drop_answer=%" G_GUINT64_FORMAT
-	        " drop_out=%" G_GUINT64_FORMAT,
+	        " drop_out=%" G_GUINT64_FORMAT " drop_source=%" G_GUINT64_FORMAT,
 	        c->in_requests, c->in_answers, c->out_requests, c->out_answers, c->out_indications, c->trimmed,
-	        c->echoed, c->drop_other, c->drop_ufrag, c->drop_integrity, c->drop_answer, c->drop_out);
+	        c->echoed, c->drop_other, c->drop_ufrag, c->drop_integrity, c->drop_answer, c->drop_out, c->drop_source);
 }
 
 static gboolean on_signal(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer data)

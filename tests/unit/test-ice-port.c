@@ -344,6 +344,39 @@ static void test_full(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 	g_array_unref(ports);
 }
 
+static gboolean is_heard_from(Fixture *f, guint port)
+{
+	g_autofree char *from = g_strdup_printf("192.0.2.7:%u", port);
+	guint8 stun[512], buf[2048];
+	gsize n = request(stun, NULL);
+	NbhPacket got;
+
+	arrive(f, from, "10.9.0.1:51820", stun, n);
+	return agent_got(f, buf, &got);
+}
+
+/*
+ * The peer knows the password, so its checks count from wherever they seem to come: libnice would
+ * remember each address, check it and answer it. Those that are known go on being heard.
+ */
+static void test_sources(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	const NbhPortCounters *counters = nbh_port_counters(f->port);
+
+	for (guint i = 0; i < NBH_ICE_SOURCES_MAX; i++)
+		g_assert_true(is_heard_from(f, 1000 + i));
+
+	g_assert_cmpuint(counters->drop_source, ==, 0);
+
+	for (guint i = NBH_ICE_SOURCES_MAX; i < 10000; i++)
+		g_assert_false(is_heard_from(f, 1000 + i));
+
+	g_assert_cmpuint(counters->drop_source, ==, 10000 - NBH_ICE_SOURCES_MAX);
+
+	for (guint i = 0; i < NBH_ICE_SOURCES_MAX; i++)
+		g_assert_true(is_heard_from(f, 1000 + i));
+}
+
 /* Requests with single bytes changed, and noise: nothing breaks (run it with sanitizers). */
 static void test_damaged(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -383,6 +416,7 @@ int main(int argc, char **argv)
 	ADD("nowhere", test_nowhere);
 	ADD("agents", test_agents);
 	ADD("full", test_full);
+	ADD("sources", test_sources);
 	ADD("damaged", test_damaged);
 	g_test_add_func("/ice/port/keepalives", test_keepalives);
 	return g_test_run();
