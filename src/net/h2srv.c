@@ -54,6 +54,7 @@ struct _NbhH2srv {
 	GByteArray *out;          /* frames, not yet written; owned, NULL when empty */
 	gsize out_off;
 	gsize queued_bytes; /* over all calls */
+	gsize waiting_bytes; /* of incomplete messages, over all calls */
 	guint busy;         /* inside enter() and leave() */
 	gboolean dead, freed, heard;
 	GSource *flush, *closing, *ping, *pong, *again; /* owned */
@@ -91,6 +92,8 @@ static void call_free(NbhH2srvCall *call)
 {
 	if (call->out)
 		call->conn->queued_bytes -= call->out->len - call->out_off;
+	if (call->in)
+		call->conn->waiting_bytes -= call->in->len;
 	g_clear_pointer(&call->in, g_byte_array_unref);
 	g_clear_pointer(&call->out, g_byte_array_unref);
 	g_ptr_array_unref(call->headers);
@@ -452,6 +455,21 @@ static gsize split_messages(NbhH2srvCall *call, const guint8 *data, gsize len)
 	return used;
 }
 
+/* The rest of an incomplete message waits for more. Takes in. */
+static void keep_input(NbhH2srvCall *call, GByteArray *in)
+{
+	NbhH2srv *conn = call->conn;
+
+	/* All streams together: each alone may be as large as the largest message. */
+	if (in->len > NBH_H2SRV_INPUT_MAX_BYTES - conn->waiting_bytes) {
+		g_byte_array_unref(in);
+		nbh_h2srv_finish(call, 8, "too many incomplete messages on this connection");
+		return;
+	}
+	call->in = in;
+	conn->waiting_bytes += in->len;
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
 		   size_t len, void *conn_data)
 {
@@ -467,18 +485,20 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	if (!call->in) {
 		used = split_messages(call, data, len);
 		if (used < len && !call->finished) {
-			call->in = g_byte_array_new();
-			g_byte_array_append(call->in, data + used, (guint)(len - used));
+			in = g_byte_array_new();
+			g_byte_array_append(in, data + used, (guint)(len - used));
+			keep_input(call, in);
 		}
 		return 0;
 	}
 	in = g_steal_pointer(&call->in);
+	call->conn->waiting_bytes -= in->len;
 	g_byte_array_append(in, data, (guint)len);
 	used = split_messages(call, in->data, in->len);
 	if (used < in->len && !call->finished) {
 		if (used)
 			g_byte_array_remove_range(in, 0, (guint)used);
-		call->in = in;
+		keep_input(call, in);
 	} else {
 		g_byte_array_unref(in);
 	}

@@ -444,6 +444,48 @@ static void test_shutdown_under_grpc(void)
 
 #define ADD(name, data, func) g_test_add("/h2srv/" name, Fixture, data, set_up, func, tear_down)
 
+/* A message that is one byte short of its end, of size bytes with prefix. */
+static TestH2Stream *begin_message(Fixture *f, gsize size)
+{
+	g_autofree guint8 *message = g_malloc0(size);
+	GByteArray *framed = test_grpc_frame(message, size - 4);
+	TestH2Stream *stream = test_h2client_request(f->client, "POST", "/hold", "application/grpc", NULL,
+						     framed->data, size, 16384, TRUE);
+
+	test_run_until(stream->body_off == size || stream->closed);
+	g_byte_array_unref(framed);
+	return stream;
+}
+
+/* Anybody may open a connection and begin as many messages as there are streams. */
+static void test_waiting_input(Fixture *f, gconstpointer data)
+{
+	const gsize size = 512 * 1024;
+	TestH2Stream *last = NULL, *stream;
+
+	(void)data;
+	/* One below, at ... */
+	for (gsize sum = 0; sum < NBH_H2SRV_INPUT_MAX_BYTES; sum += size)
+		last = begin_message(f, size);
+	test_drain_loop();
+	g_assert_cmpuint(f->n_calls, ==, NBH_H2SRV_INPUT_MAX_BYTES / size);
+	g_assert_cmpuint(f->n_gone, ==, 0);
+
+	/* ... and above: that call is refused, the others go on. */
+	stream = begin_message(f, 6);
+	test_run_until(stream->closed);
+	g_assert_cmpstr(stream->grpc_status, ==, "8");
+	g_assert_cmpuint(f->n_gone, ==, 1);
+
+	/* What is given back may be used again. */
+	test_h2client_reset(f->client, last);
+	test_run_until(f->n_gone == 2);
+	(void)begin_message(f, size);
+	test_drain_loop();
+	g_assert_cmpuint(f->n_gone, ==, 2);
+	g_assert_cmpuint(f->n_messages, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -451,6 +493,7 @@ int main(int argc, char **argv)
 	ADD("split", NULL, test_split);
 	ADD("refusals", NULL, test_refusals);
 	ADD("largest-message", NULL, test_largest_message);
+	ADD("waiting-input", NULL, test_waiting_input);
 	ADD("not-grpc", NULL, test_not_grpc);
 	ADD("large-headers", NULL, test_large_headers);
 	ADD("trailers-only", NULL, test_trailers_only);
