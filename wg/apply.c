@@ -253,6 +253,36 @@ int wg_apply_look(struct wg_apply *apply, struct wg_dev *ret_dev, struct nbh_why
 	return 0;
 }
 
+int wg_apply_forget_sources(struct wg_apply *apply, struct nbh_why *why)
+{
+	struct wg_plan plan = { 0 };
+	struct wg_dev dev;
+	int r;
+
+	if (apply->backend != &wg_backend_uapi)
+		return 0;
+
+	r = wg_apply_look(apply, &dev, why);
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+
+	plan.ops = plan.arena = calloc(dev.n_peers ? dev.n_peers : 1, sizeof(*plan.ops));
+	for (size_t i = 0; plan.ops && i < dev.n_peers; i++) {
+		const struct wg_peer *peer = &dev.peers[i];
+
+		if (nbh_endpoint_is_set(&peer->endpoint) && !nbh_addr_is_loopback(&peer->endpoint.addr))
+			plan.ops[plan.n_ops++] = (struct wg_op){ .kind = WG_OP_UPDATE, .public_key = &peer->public_key,
+				                                 .set_endpoint = true, .endpoint = peer->endpoint };
+	}
+
+	r = plan.ops ? 0 : -ENOMEM;
+	if (r == 0 && plan.n_ops > 0)
+		r = apply->backend->apply(apply->ctx, &plan, why);
+	wg_plan_clear(&plan);
+	wg_dev_clear(&dev);
+	return r;
+}
+
 void wg_apply_clear(struct wg_apply *apply)
 {
 	close_backend(apply);

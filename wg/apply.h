@@ -33,6 +33,12 @@ struct wg_apply_count {
 int wg_apply_run(struct wg_apply *apply, const struct wg_want *want,
                  struct wg_apply_count *ret_count, struct nbh_why *why);
 
+/*
+ * The host lost an address. wireguard-go forgets the source that it uses towards a peer only when it
+ * gets an endpoint: each gets the one that it has. Nothing to do with other backends.
+ */
+int wg_apply_forget_sources(struct wg_apply *apply, struct nbh_why *why);
+
 /* The system as it is now, for the report. -ENODEV: there is no interface to look at. */
 int wg_apply_look(struct wg_apply *apply, struct wg_dev *ret_dev, struct nbh_why *why);
 

@@ -8,6 +8,7 @@
 
 #include "wg/daemon.h"
 
+#include "wg/addrwatch.h"
 #include "wg/apply.h"
 #include "wg/backend-uapi.h"
 #include "wg/isolate.h"
@@ -43,7 +44,7 @@ struct wg_daemon {
 	struct wg_apply apply;
 	struct wg_report report;
 	struct nbh_wgstatus head; /* what the report says besides peers; its peers are unused */
-	int wg_dirfd, lock_fd, signal_fd;
+	int wg_dirfd, lock_fd, signal_fd, addr_fd;
 	unsigned failures;        /* in a row, of the same kind */
 	unsigned report_failures;
 	int last_error;           /* of the last turn, -errno */
@@ -284,6 +285,14 @@ static bool on_signal(struct wg_daemon *daemon, nbh_mono now)
 	return false;
 }
 
+static void on_address_gone(struct wg_daemon *daemon)
+{
+	struct nbh_why why = { "" };
+
+	if (wg_apply_forget_sources(&daemon->apply, &why) < 0)
+		nbh_log(NBH_LOG_WARN, "wg", "sources-not-forgotten: %s", why.text);
+}
+
 static int wait_ms(const struct wg_daemon *daemon, nbh_mono now)
 {
 	nbh_mono next = daemon->turn_at;
@@ -298,10 +307,11 @@ static int wait_ms(const struct wg_daemon *daemon, nbh_mono now)
 
 static int loop(struct wg_daemon *daemon)
 {
-	enum { ON_WATCH, ON_SIGNAL, N_FDS };
+	enum { ON_WATCH, ON_SIGNAL, ON_ADDRESS, N_FDS };
 	struct pollfd fds[N_FDS] = {
 		[ON_WATCH] = { .fd = daemon->watch.fd, .events = POLLIN },
 		[ON_SIGNAL] = { .fd = daemon->signal_fd, .events = POLLIN },
+		[ON_ADDRESS] = { .fd = daemon->addr_fd, .events = POLLIN },
 	};
 
 	for (;;) {
@@ -324,6 +334,10 @@ static int loop(struct wg_daemon *daemon)
 			case ON_SIGNAL:
 				if (on_signal(daemon, now))
 					return WG_EXIT_OK;
+				break;
+			case ON_ADDRESS:
+				if (wg_addrwatch_drain(daemon->addr_fd))
+					on_address_gone(daemon);
 				break;
 			}
 		}
@@ -354,6 +368,10 @@ static int start(struct wg_daemon *daemon)
 	daemon->signal_fd = open_signals();
 	if (daemon->signal_fd < 0)
 		return WG_EXIT_FAILURE;
+
+	daemon->addr_fd = wg_addrwatch_open(&why);
+	if (daemon->addr_fd < 0)
+		return say(WG_EXIT_FAILURE, &why);
 
 	wg_uapi_set_program(daemon->options->wireguard_go);
 	if (daemon->options->dry_run) {
@@ -410,7 +428,7 @@ int wg_daemon_run(const struct wg_options *options)
 		.options = options,
 		.apply = { .wg_dirfd = -1, .dry_run = options->dry_run },
 		.watch = { .fd = -1, .dirfd = -1 },
-		.wg_dirfd = -1, .lock_fd = -1, .signal_fd = -1,
+		.wg_dirfd = -1, .lock_fd = -1, .signal_fd = -1, .addr_fd = -1,
 	};
 	int code = start(&daemon);
 
@@ -428,5 +446,6 @@ int wg_daemon_run(const struct wg_options *options)
 	nbh_close_fd(&daemon.wg_dirfd);
 	nbh_close_fd(&daemon.lock_fd);
 	nbh_close_fd(&daemon.signal_fd);
+	nbh_close_fd(&daemon.addr_fd);
 	return code;
 }

@@ -1,6 +1,7 @@
 noinst_LIBRARIES += %D%/libnbh-wg.a
 %C%_libnbh_wg_a_CFLAGS = $(AM_CFLAGS) $(MNL_CFLAGS)
 %C%_libnbh_wg_a_SOURCES = \
+	%D%/addrwatch.c %D%/addrwatch.h \
 	%D%/applied.c %D%/applied.h \
 	%D%/apply.c %D%/apply.h \
 	%D%/backend.h \

@@ -10,7 +10,7 @@ from direct import (Failed, Helper, Hub, check, connect, lab_module, overlay_pin
 from programs import find_program
 
 __all__ = ["Failed", "Helper", "Hub", "Pings", "check", "connect", "daemon_pids", "find_program", "kill", "lab_module",
-           "overlay_ping", "pair_behind_nats", "programs_away", "read_json", "replaced", "rss_anon_kb", "servers_away",
+           "overlay_ping", "pair_behind_nats", "programs_away", "programs_pids", "read_json", "replaced", "rss_anon_kb", "servers_away",
            "signal", "time", "wait_connected", "wait_for", "PROGRAMS"]
 
 PROGRAMS = ["netbird-wg", "netbird-ice", "netbird-helper"]
@@ -41,6 +41,13 @@ class Pings:
         wait_for(lambda: max(self.answered(), default=0) >= started + count, seconds + 2,
                  f"{self.what}: pings are answered", watch=[self.proc])
 
+    def answer_after(self, began, seconds, what):
+        """Waits for the first answer to a ping that was sent after the moment `began`."""
+        sent = self.answered()
+        after = max(sent) + 1 + int((time.monotonic() - began) * 10)
+        wait_for(lambda: max(self.answered()) > after, seconds, f"{what}: {self.what} answered again",
+                 watch=[self.proc])
+
     def check_none_lost(self, event):
         self.more()
         lost = self.lost()
@@ -55,6 +62,10 @@ class Pings:
 def daemon_pids(helper, program):
     """Without the launcher, which has the helper's name, too."""
     return {pid for pid in helper.pids(program) if not helper.proc or pid != helper.proc.pid}
+
+
+def programs_pids(helper):
+    return {program: daemon_pids(helper, program) for program in PROGRAMS}
 
 
 def programs_running(helper):
