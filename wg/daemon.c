@@ -172,6 +172,9 @@ static void apply(struct wg_daemon *daemon, nbh_mono now)
 
 	r = wg_apply_run(&daemon->apply, &want, &count, &why);
 	on_applied(daemon, &count, now);
+	/* Which port it is that is taken: the helper must not give up one that it chose meanwhile. */
+	if (r == -EADDRINUSE && want.device)
+		daemon->head.listen_port = want.device->listen_port;
 	if (r < 0)
 		complain(daemon, r, error_code(r), &why);
 	else
@@ -238,6 +241,7 @@ static void turn(struct wg_daemon *daemon, nbh_mono now)
 
 	memcpy(error_before, daemon->head.error, sizeof(error_before));
 	daemon->head.error[0] = daemon->head.error_code[0] = '\0';
+	daemon->head.listen_port = 0;
 	daemon->last_error = 0;
 
 	r = wg_watch_refresh(&daemon->watch, &why);

@@ -63,7 +63,8 @@ static int take_peers(struct nbh_wgstatus *status, const struct wg_dev *dev)
 	}
 
 	status->link_up = dev->is_up;
-	status->listen_port = dev->listen_port;
+	if (!status->listen_port)
+		status->listen_port = dev->listen_port;
 	return 0;
 }
 
@@ -73,7 +74,8 @@ static void keep_peers(struct nbh_wgstatus *status, struct nbh_wgstatus *written
 	status->peers = written->peers;
 	status->n_peers = written->n_peers;
 	status->link_up = written->link_up;
-	status->listen_port = written->listen_port;
+	if (!status->listen_port)
+		status->listen_port = written->listen_port;
 	written->peers = NULL;
 	written->n_peers = 0;
 }
@@ -110,7 +112,8 @@ int wg_report_update(struct wg_report *report, int wg_dirfd, const struct nbh_wg
 		same.peers = report->written.peers;
 		same.n_peers = report->written.n_peers;
 		same.link_up = report->written.link_up;
-		same.listen_port = report->written.listen_port;
+		if (!same.listen_port)
+			same.listen_port = report->written.listen_port;
 		if (!is_due(report, &same, now))
 			return 0;
 		keep_peers(&status, &report->written);

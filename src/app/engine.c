@@ -66,6 +66,11 @@ static void on_ice_ready(NbhIce *ice, const char *backend, gpointer owner)
 	nbh_engine_set_text(&engine->ice_backend, backend);
 	nbh_engine_set_text(&engine->ice_error, "");
 	release_publishing(engine);
+
+	/* `down` came while nobody could tell netbird-ice. */
+	if (engine->is_down)
+		nbh_ice_process.close_all(engine->ice);
+
 	nbh_srflx_ask(engine->srflx);
 	nbh_engine_status_changed(engine);
 }
@@ -140,11 +145,18 @@ static void change_port(Engine *engine)
 {
 	struct nbh_why why = { "" };
 	guint16 taken = engine->config->listen_port;
+	struct nbh_config saved;
 
 	engine->config->listen_port = pick_port();
 	nbh_log(NBH_LOG_WARN, "app", "port-in-use port=%u now=%u", taken, engine->config->listen_port);
 
-	if (nbh_configfile_write(engine->dirfd, engine->config, &why) < 0)
+	/* A login may have changed other things meanwhile. */
+	if (nbh_configfile_read(engine->dirfd, &saved, NULL) < 0)
+		saved = *engine->config;
+
+	saved.listen_port = engine->config->listen_port;
+
+	if (nbh_configfile_write(engine->dirfd, &saved, &why) < 0)
 		nbh_log(NBH_LOG_ERROR, "app", "config-not-written error=\"%s\"", why.text);
 
 	nbh_peers_set_port(engine->peers, engine->config->listen_port);

@@ -20,7 +20,7 @@ struct nbh_wgstatus {
 	char backend[16];       /* "netlink", "uapi", "fake" */
 	char interface[16];
 	bool link_up;
-	uint16_t listen_port;
+	uint16_t listen_port;   /* with "port-in-use": the one that is taken */
 	uint64_t generation;    /* of the peers.json that is applied; 0: none */
 	char error[192];        /* "": fine; else what netbird-wg refuses or cannot do */
 	char error_code[24];    /* "", "port-in-use", "no-module", "no-capability", "refused", "private-key", "other" */

@@ -16,7 +16,7 @@ from lab import Failed, check, wait_for  # noqa: E402
 from programs import (PORT, Helper, Hub, OfficialClient, bracketed, http,  # noqa: E402
                       overlay_ping, place, read_json)
 
-__all__ = ["Failed", "Helper", "Hub", "OfficialClient", "bracketed", "check", "connect",
+__all__ = ["PORT", "Failed", "Helper", "Hub", "OfficialClient", "bracketed", "check", "connect",
            "connect_and_check", "http", "lab_module", "overlay_ping", "place", "read_json",
            "wait_for"]
 

@@ -93,6 +93,24 @@ static void test_unreadable(void)
 	nbh_wgstatus_clear(&back);
 }
 
+/* The interface may have no port, or not be there at all: the refused one is what counts. */
+static void test_refused_port(void)
+{
+	const struct wg_dev none = { .exists = false };
+	struct nbh_wgstatus back;
+
+	memcpy(head.error, "z", 2);
+	head.listen_port = 51820;
+	OK(look(&none, 105000), "a refused port is news");
+	OK_INT(nbh_wgstatus_read(dirfd_, &back, NULL), 0, "read it");
+	OK_INT(back.listen_port, 51820, "and named");
+	nbh_wgstatus_clear(&back);
+	head.listen_port = 51821;
+	OK(look(NULL, 105250), "another one, too");
+	OK(!look(NULL, 105500), "once");
+	head.listen_port = 0;
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -101,6 +119,7 @@ int main(void)
 	test_when();
 	test_pace();
 	test_unreadable();
+	test_refused_port();
 	wg_report_clear(&report);
 	unlinkat(dirfd_, NBH_WGSTATUS_NAME, 0);
 	close(dirfd_);
