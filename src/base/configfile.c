@@ -232,8 +232,10 @@ static char *format(const struct nbh_config *config, size_t *ret_len)
 	return nbh_jsonw_end(w, ret_len);
 }
 
-int nbh_configfile_write(int dirfd, const struct nbh_config *config, struct nbh_why *why)
+/* What the reader would refuse is never written: it would lock its owner out. */
+static int format_checked(const struct nbh_config *config, char **ret_text, size_t *ret_len, struct nbh_why *why)
 {
+	struct nbh_config again;
 	size_t len;
 	char *text = format(config, &len);
 	int r;
@@ -242,6 +244,43 @@ int nbh_configfile_write(int dirfd, const struct nbh_config *config, struct nbh_
 		nbh_why_set(why, "%s: out of memory", NBH_CONFIGFILE_NAME);
 		return -ENOMEM;
 	}
+
+	r = nbh_configfile_parse(text, len, &again, why);
+
+	if (r < 0) {
+		sodium_memzero(text, len);
+		free(text);
+		return r;
+	}
+
+	nbh_key_wipe(&again.preshared_key);
+	*ret_text = text;
+	*ret_len = len;
+	return 0;
+}
+
+int nbh_configfile_check(const struct nbh_config *config, struct nbh_why *why)
+{
+	char *text;
+	size_t len;
+	int r = format_checked(config, &text, &len, why);
+
+	if (r < 0)
+		return r;
+
+	sodium_memzero(text, len);
+	free(text);
+	return 0;
+}
+
+int nbh_configfile_write(int dirfd, const struct nbh_config *config, struct nbh_why *why)
+{
+	char *text;
+	size_t len;
+	int r = format_checked(config, &text, &len, why);
+
+	if (r < 0)
+		return r;
 
 	r = nbh_atomicfile_write(dirfd, NBH_CONFIGFILE_NAME, text, len, CONFIGFILE_MODE,
 	                         NBH_ATOMICFILE_FSYNC, why);

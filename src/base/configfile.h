@@ -31,6 +31,8 @@ struct nbh_config {
 void nbh_config_defaults(struct nbh_config *ret_config);
 int nbh_configfile_read(int dirfd, struct nbh_config *ret_config, struct nbh_why *why); /* -ENOENT: none yet */
 int nbh_configfile_parse(const char *text, size_t len, struct nbh_config *ret_config, struct nbh_why *why);
+/* -EINVAL: a value that the reader would refuse; the file stays as it was. */
 int nbh_configfile_write(int dirfd, const struct nbh_config *config, struct nbh_why *why);
+int nbh_configfile_check(const struct nbh_config *config, struct nbh_why *why); /* as write, without writing */
 
 #endif

@@ -135,6 +135,24 @@ static void test_device_unchanged(void)
 	   "others are");
 }
 
+/* What the reader refuses is not written, and what was there stays. */
+static void test_config_not_poisoned(void)
+{
+	struct nbh_config config, back;
+	struct nbh_why why = { "" };
+
+	nbh_config_defaults(&config);
+	snprintf(config.management_url, sizeof(config.management_url), "http://hub.example.org");
+	OK_INT(nbh_configfile_check(&config, &why), 0, "good settings");
+	OK_INT(nbh_configfile_write(dir, &config, &why), 0, "are written");
+	snprintf(config.management_url, sizeof(config.management_url), "ftp://hub.example.org");
+	OK(nbh_configfile_check(&config, &why) < 0 && strstr(why.text, "managementUrl"), "a bad URL: %s", why.text);
+	OK(nbh_configfile_write(dir, &config, &why) < 0, "is not written");
+	OK_INT(nbh_configfile_read(dir, &back, &why), 0, "the old file is there");
+	OK_STR(back.management_url, "http://hub.example.org", "as it was");
+	unlinkat(dir, NBH_CONFIGFILE_NAME, 0);
+}
+
 static void test_golden_config(void)
 {
 	struct nbh_config config, defaults;
@@ -432,6 +450,7 @@ int main(void)
 	test_golden_device();
 	test_device_unchanged();
 	test_golden_config();
+	test_config_not_poisoned();
 	test_golden_wgstatus();
 	test_hostile();
 	test_peers_limits();
