@@ -276,7 +276,8 @@ static void on_logout_reply(int status, const char *message, GBytes *reply, gpoi
 		need_key(mgmt, OP_LOGOUT);
 		return;
 	}
-	if (status != NBH_GRPC_OK)
+	/* Deleted there already, or logged out before: what was wanted is so. */
+	if (status != NBH_GRPC_OK && status != NBH_GRPC_NOT_FOUND)
 		error = call_error(status, message);
 	finish(mgmt, &mgmt->logout, error);
 }

@@ -157,7 +157,9 @@ static void on_server_call(NbhH2srvCall *call, const char *path, const guint8 *d
 		g_autoptr(GBytes) plain = open_request(lab, call, data, len);
 
 		lab->n_logout++;
-		if (plain) {
+		if (plain && lab->n_logout > 1) {
+			nbh_h2srv_finish(call, NBH_GRPC_NOT_FOUND, "peer is not registered");
+		} else if (plain) {
 			nbh_h2srv_send(call, (const guint8 *)"", 0);
 			nbh_h2srv_finish(call, 0, NULL);
 		}
@@ -305,6 +307,12 @@ static void test_register_and_sync(void)
 	test_run_until(lab.n_done == 2);
 	g_assert_no_error(lab.error);
 	g_assert_cmpuint(lab.n_logout, ==, 1);
+
+	/* Not there any more is what was wanted. */
+	nbh_mgmt_grpc.logout(lab.mgmt, on_done);
+	test_run_until(lab.n_done == 3);
+	g_assert_no_error(lab.error);
+	g_assert_cmpuint(lab.n_logout, ==, 2);
 	lab_close(&lab);
 }
 
