@@ -37,3 +37,21 @@ TESTS += %D%/scenario/test-hostile-peers
 %C%_scenario_test_hostile_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
 	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
 	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+
+# These need all that app is linked with; no network, no other process.
+APP_FULL_LIBS = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a src/path/libnbh-path.a \
+	src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) \
+	$(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-app-status %D%/unit/test-app-srflx %D%/unit/test-app-dirwatch
+TESTS += %D%/unit/test-app-status %D%/unit/test-app-srflx %D%/unit/test-app-dirwatch
+%C%_unit_test_app_status_SOURCES = %D%/unit/test-app-status.c
+%C%_unit_test_app_status_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_status_LDADD = $(APP_FULL_LIBS)
+%C%_unit_test_app_srflx_SOURCES = %D%/unit/test-app-srflx.c
+%C%_unit_test_app_srflx_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_srflx_LDADD = $(APP_FULL_LIBS)
+%C%_unit_test_app_dirwatch_SOURCES = %D%/unit/test-app-dirwatch.c
+%C%_unit_test_app_dirwatch_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_dirwatch_LDADD = $(APP_FULL_LIBS)
+EXTRA_DIST += %D%/data/status-empty.json %D%/data/status-full.json

@@ -25,13 +25,13 @@ static const char *daemon_status(const Engine *engine)
 	return engine->mgmt_up && engine->signal_up ? "Connected" : "Connecting";
 }
 
-static void notify_status(Engine *engine)
+static void notify_status(Engine *engine, guint n_connected)
 {
-	g_autofree char *line =
-		g_strdup_printf("STATUS=%s, %zu peers%s%s", daemon_status(engine),
-	                        engine->map ? (size_t)engine->map->n_peers : 0,
-	                        engine->mgmt_error[0] && !engine->mgmt_up ? ", management: " : "",
-	                        engine->mgmt_up ? "" : engine->mgmt_error);
+	const char *error = engine->mgmt_up ? "" : engine->mgmt_error;
+	gboolean is_named = g_str_has_prefix(error, "management");
+	g_autofree char *line = g_strdup_printf("STATUS=%s, %u of %zu peers%s%s%s", daemon_status(engine), n_connected,
+	                                        engine->map ? (size_t)engine->map->n_peers : 0, error[0] ? ", " : "",
+	                                        error[0] && !is_named ? "management: " : "", error);
 
 	if (engine->last_status_line && strcmp(line, engine->last_status_line) == 0)
 		return;
@@ -67,7 +67,7 @@ void nbh_engine_write_status(Engine *engine)
 	if (text && nbh_atomicfile_write(engine->dirfd, NBH_STATUS_NAME, text, len, 0644, 0, &why) < 0)
 		nbh_log(NBH_LOG_DEBUG, "status", "write-failed error=\"%s\"", why.text);
 
-	notify_status(engine);
+	notify_status(engine, nbh_status_connected(&view));
 }
 
 static gboolean on_status_timer(gpointer owner)

@@ -663,7 +663,8 @@ void nbh_peers_wg_status(NbhPeers *peers, const struct nbh_wgstatus *status)
 			continue;
 
 		peer->handshake_unix_ms = seen->last_handshake_unix_ms;
-		event.u.handshake_at = nbh_mono_add_ms(now, -(real_ms - seen->last_handshake_unix_ms));
+		/* Not in the future: somebody may have set the clock back since. */
+		event.u.handshake_at = nbh_mono_add_ms(now, -MAX(0, real_ms - seen->last_handshake_unix_ms));
 		nbh_peers_queue(peers, &peer->key, &event);
 	}
 

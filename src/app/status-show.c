@@ -38,13 +38,14 @@ static gboolean bool_at(const struct nbh_json_value *object, const char *key)
 static void show_server(const struct nbh_json_value *root, const char *key, const char *title)
 {
 	const struct nbh_json_value *server = nbh_json_get(root, key);
-	const char *error = text_at(server, "error");
-	gboolean connected = bool_at(server, "connected");
+	const char *error = text_at(server, "error"), *url = text_at(server, "url");
+	gboolean up = bool_at(server, "connected");
+	gsize len = strlen(key);
 
-	printf("%s: %s", title, connected ? "Connected" : "Disconnected");
+	printf("%s: %s%s%s", title, up ? "Connected" : "Disconnected", !url[0] ? "" : up ? " to " : " from ", url);
 
-	if (text_at(server, "url")[0])
-		printf(" %s %s", connected ? "to" : "from", text_at(server, "url"));
+	if (strncmp(error, key, len) == 0 && strncmp(error + len, ": ", 2) == 0)
+		error += len + 2; /* it is named already */
 
 	if (error[0])
 		printf(", reason: %s", error);
@@ -78,15 +79,18 @@ static void show_peer_detail(const struct nbh_json_value *peer)
 
 static void show_peer_line(const struct nbh_json_value *peer)
 {
+	const struct nbh_json_value *ends = nbh_json_get(peer, "iceCandidateEndpoint");
 	const char *why = text_at(peer, "whyNotDirect");
 	const char *name = text_at(peer, "fqdn")[0] ? text_at(peer, "fqdn") : text_at(peer, "publicKey");
 
 	printf("  %-40s %-16s %s", name, text_at(peer, "netbirdIp"), text_at(peer, "status"));
 
-	if (text_at(peer, "endpoint")[0])
-		printf(", direct to %s", text_at(peer, "endpoint"));
-	else if (why[0])
+	if (why[0])
 		printf(", not direct: %s", why);
+	else if (text_at(peer, "endpoint")[0])
+		printf(", direct to %s", text_at(peer, "endpoint"));
+	else if (text_at(ends, "remote")[0])
+		printf(", direct to %s", text_at(ends, "remote")); /* chosen; WireGuard gets it in a moment */
 
 	printf("\n");
 }
@@ -123,8 +127,17 @@ static void show(const struct nbh_json_value *root, gboolean running, gboolean d
 	const struct nbh_json_value *wg = nbh_json_get(root, "wireguard");
 	const struct nbh_json_value *ice = nbh_json_get(root, "ice");
 
-	printf("Daemon: %s, version %s\n", running ? text_at(root, "daemonStatus") : "not running",
+	const char *status = text_at(root, "daemonStatus");
+
+	printf("Daemon: %s%s, version %s\n", running ? status : "not running",
+	       strcmp(status, "NeedsLogin") == 0      ? ", this host has to log in again" :
+	       running && strcmp(status, "Idle") == 0 ? " (netbird-helper up connects)" :
+	                                                "",
 	       text_at(root, "daemonVersion"));
+
+	if (!running)
+		printf("What follows was so at %s; tunnels stay without the daemon\n", text_at(root, "updatedAt"));
+
 	show_server(root, "management", "Management");
 	show_server(root, "signal", "Signal");
 	printf("ICE: %s%s\n", text_at(ice, "backend")[0] ? "isolated by " : "not available",
@@ -169,23 +182,22 @@ gboolean nbh_status_is_idle(int dirfd)
 	return is_idle;
 }
 
-/* A status that nobody keeps up to date must not look alive. */
+static char *replace_all(char *text, const char *what, const char *with)
+{
+	g_auto(GStrv) parts = g_strsplit(text, what, -1);
+
+	g_free(text);
+	return g_strjoinv(with, parts);
+}
+
+/* A status that nobody keeps up to date must not look alive: killed, the helper wrote no last one. */
 static char *as_stopped(const char *text)
 {
-	g_auto(GStrv) parts = NULL;
-	static const char *const states[] = { "Connected", "Connecting" };
+	char *out = g_strdup(text);
 
-	for (gsize i = 0; i < G_N_ELEMENTS(states); i++) {
-		g_autofree char *needle = g_strdup_printf("\"daemonStatus\": \"%s\"", states[i]);
-
-		g_strfreev(parts);
-		parts = g_strsplit(text, needle, 2);
-
-		if (parts[0] && parts[1])
-			return g_strjoin("\"daemonStatus\": \"Idle\"", parts[0], parts[1], NULL);
-	}
-
-	return g_strdup(text);
+	out = replace_all(out, "\"daemonStatus\": \"Connected\"", "\"daemonStatus\": \"Idle\"");
+	out = replace_all(out, "\"daemonStatus\": \"Connecting\"", "\"daemonStatus\": \"Idle\"");
+	return replace_all(out, "\"connected\": true", "\"connected\": false"); /* the servers */
 }
 
 int nbh_status_show(const char *dir, gboolean json, gboolean detail)
@@ -194,6 +206,7 @@ int nbh_status_show(const char *dir, gboolean json, gboolean detail)
 	nbh_cleanup_free char *text = NULL;
 	struct nbh_why why = { "" };
 	struct nbh_json *doc;
+	g_autofree char *out = NULL;
 	gboolean running;
 	size_t len;
 	int r;
@@ -217,14 +230,14 @@ int nbh_status_show(const char *dir, gboolean json, gboolean detail)
 
 	running = nbh_lock_holder(dirfd, NBH_LOCK_HELPER) != 0;
 
-	if (json) {
-		g_autofree char *out = running ? g_strdup(text) : as_stopped(text);
+	out = running ? g_strdup(text) : as_stopped(text);
 
+	if (json) {
 		fputs(out, stdout);
 		return running ? NBH_EXIT_OK : NBH_EXIT_FAILURE;
 	}
 
-	r = nbh_json_parse(text, len, &doc, &why);
+	r = nbh_json_parse(out, strlen(out), &doc, &why);
 
 	if (r < 0) {
 		fprintf(stderr, "netbird-helper: %s: %s\n", NBH_STATUS_NAME, why.text);

@@ -10,17 +10,21 @@
 
 /* The official client's nanoseconds and times keep their form; what we do not have is its zero. */
 
+#define WHY_MAX 320
+
 typedef struct {
 	struct nbh_jsonw *w;
+	const NbhStatusView *view;
 	guint connected, total;
 } PeersOut;
 
-static const char *peer_status(const NbhConn *conn)
+static const char *peer_status(const NbhStatusView *view, const NbhConn *conn)
 {
 	switch (conn->state) {
 	case NBH_CONN_UP:
 	case NBH_CONN_DEGRADED:
-		return "Connected";
+		/* A path that no interface uses connects nobody. */
+		return view->wg && !view->wg->link_up ? "Connecting" : "Connected";
 	case NBH_CONN_IDLE:
 	case NBH_CONN_DOWN:
 		return "Idle";
@@ -40,7 +44,7 @@ static void count_peer(const NbhPeerView *view, gpointer data)
 	PeersOut *out = data;
 
 	out->total++;
-	out->connected += strcmp(peer_status(view->conn), "Connected") == 0;
+	out->connected += strcmp(peer_status(out->view, view->conn), "Connected") == 0;
 }
 
 static void write_pair(struct nbh_jsonw *w, const NbhConn *conn)
@@ -62,11 +66,46 @@ static void write_pair(struct nbh_jsonw *w, const NbhConn *conn)
 	nbh_jsonw_close(w);
 }
 
-static const char *why_not_direct(const NbhPeerView *view)
+/* What is wrong on this host, for every peer alike. FALSE: nothing is. */
+static gboolean why_here(const NbhStatusView *view, const NbhConn *conn, char ret[WHY_MAX])
 {
-	const char *why = view->conn->why_not_direct;
+	if (view->wg && view->wg->error[0])
+		g_snprintf(ret, WHY_MAX, "netbird-wg: %s", view->wg->error);
+	else if (conn->state == NBH_CONN_UP || conn->state == NBH_CONN_IDLE)
+		return FALSE;
+	else if (!view->ice_backend[0])
+		g_snprintf(ret, WHY_MAX, "netbird-ice is not there: %s", view->ice_error);
+	else if (!view->signal.up)
+		g_snprintf(ret, WHY_MAX, "signal is not connected%s%s", view->signal.error && view->signal.error[0] ? ": " : "",
+		           view->signal.error ? view->signal.error : "");
+	else
+		return FALSE;
 
-	return why ? why : "";
+	return TRUE;
+}
+
+/* One offer without an answer may still be on its way. */
+#define OFFERS_BEFORE_OFFLINE 3
+
+static const char *why_not_direct(const NbhStatusView *view, const NbhConn *conn, char buf[WHY_MAX])
+{
+	gboolean failed_before = conn->attempts > 0 && conn->path.kind != NBH_PATH_DIRECT;
+
+	if (why_here(view, conn, buf))
+		return buf;
+
+	if (conn->state == NBH_CONN_SIGNALING && conn->offers_sent >= OFFERS_BEFORE_OFFLINE) {
+		g_snprintf(buf, WHY_MAX, "the peer did not answer %u offers; it is probably offline", conn->offers_sent);
+		return buf;
+	}
+
+	if (conn->state == NBH_CONN_CHECKING && failed_before) {
+		g_snprintf(buf, WHY_MAX, "checking again after %u failed attempts (both behind symmetric NATs?)",
+		           conn->attempts);
+		return buf;
+	}
+
+	return conn->why_not_direct ? conn->why_not_direct : "";
 }
 
 static const char *address_of(const NbhNetmapPeer *entry, int family, char buf[NBH_ADDR_TEXT_MAX])
@@ -82,8 +121,10 @@ static const char *address_of(const NbhNetmapPeer *entry, int family, char buf[N
 
 static void write_peer(const NbhPeerView *view, gpointer data)
 {
+	const NbhStatusView *all = ((PeersOut *)data)->view;
 	struct nbh_jsonw *w = ((PeersOut *)data)->w;
-	char time[NBH_RFC3339_MAX], addr[NBH_ADDR_TEXT_MAX], endpoint[NBH_ENDPOINT_TEXT_MAX] = "";
+	const char *status = peer_status(all, view->conn);
+	char why[WHY_MAX], time[NBH_RFC3339_MAX], addr[NBH_ADDR_TEXT_MAX], endpoint[NBH_ENDPOINT_TEXT_MAX] = "";
 	const char *v6 = address_of(view->entry, AF_INET6, addr);
 
 	nbh_jsonw_object(w, NULL);
@@ -94,9 +135,9 @@ static void write_peer(const NbhPeerView *view, gpointer data)
 
 	nbh_jsonw_string(w, "netbirdIp", address_of(view->entry, AF_INET, addr));
 	nbh_jsonw_string(w, "publicKey", nbh_key_format(&view->key).text);
-	nbh_jsonw_string(w, "status", peer_status(view->conn));
+	nbh_jsonw_string(w, "status", status);
 	nbh_jsonw_string(w, "lastStatusUpdate", nbh_rfc3339(view->changed_unix_ms, time));
-	nbh_jsonw_string(w, "connectionType", strcmp(peer_status(view->conn), "Connected") == 0 ? "P2P" : "-");
+	nbh_jsonw_string(w, "connectionType", strcmp(status, "Connected") == 0 ? "P2P" : "-");
 	write_pair(w, view->conn);
 	nbh_jsonw_string(w, "relayAddress", "");
 	nbh_jsonw_string(w, "lastWireguardHandshake",
@@ -114,7 +155,7 @@ static void write_peer(const NbhPeerView *view, gpointer data)
 
 	nbh_jsonw_string(w, "state", nbh_conn_state_name(view->conn->state));
 	nbh_jsonw_string(w, "endpoint", endpoint);
-	nbh_jsonw_string(w, "whyNotDirect", why_not_direct(view));
+	nbh_jsonw_string(w, "whyNotDirect", why_not_direct(all, view->conn, why));
 	nbh_jsonw_string(w, "agentVersion", view->entry->agent_version);
 	nbh_jsonw_bool(w, "controlling", view->conn->controlling);
 	nbh_jsonw_uint(w, "attempts", view->conn->attempts);
@@ -142,14 +183,48 @@ static void write_stun(const char *uri, const char *answer, gpointer data)
 	nbh_jsonw_close(w);
 }
 
+typedef struct {
+	struct nbh_jsonw *w;
+	guint total, available;
+} RelaysOut;
+
+static void count_relay(const char *uri, const char *answer, gpointer data)
+{
+	RelaysOut *out = data;
+
+	(void)uri;
+	out->total++;
+	out->available += answer[0] != '\0';
+}
+
+static void write_relay(const char *uri, const char *answer, gpointer data)
+{
+	struct nbh_jsonw *w = ((RelaysOut *)data)->w;
+
+	nbh_jsonw_object(w, NULL);
+	nbh_jsonw_string(w, "uri", uri);
+	nbh_jsonw_bool(w, "available", answer[0] != '\0');
+	nbh_jsonw_string(w, "error", answer[0] ? "" : "no answer yet");
+	nbh_jsonw_close(w);
+}
+
+/* NetBird counts STUN servers among the relays. */
+static void write_relays(struct nbh_jsonw *w, NbhSrflx *srflx)
+{
+	RelaysOut out = { .w = w };
+
+	nbh_srflx_each(srflx, count_relay, &out);
+	nbh_jsonw_object(w, "relays");
+	nbh_jsonw_uint(w, "total", out.total);
+	nbh_jsonw_uint(w, "available", out.available);
+	nbh_jsonw_array(w, "details");
+	nbh_srflx_each(srflx, write_relay, &out);
+	nbh_jsonw_close(w);
+	nbh_jsonw_close(w);
+}
+
 static void write_empty(struct nbh_jsonw *w)
 {
-	nbh_jsonw_object(w, "relays");
-	nbh_jsonw_int(w, "total", 0);
-	nbh_jsonw_int(w, "available", 0);
-	nbh_jsonw_array(w, "details");
-	nbh_jsonw_close(w);
-	nbh_jsonw_close(w);
 	nbh_jsonw_bool(w, "quantumResistance", false);
 	nbh_jsonw_bool(w, "quantumResistancePermissive", false);
 	nbh_jsonw_array(w, "networks");
@@ -158,6 +233,12 @@ static void write_empty(struct nbh_jsonw *w)
 	nbh_jsonw_array(w, "dnsServers");
 	nbh_jsonw_close(w);
 	nbh_jsonw_array(w, "events");
+	nbh_jsonw_close(w);
+	nbh_jsonw_string(w, "profileName", "default");
+	nbh_jsonw_object(w, "sshServer");
+	nbh_jsonw_bool(w, "enabled", false);
+	nbh_jsonw_array(w, "sessions");
+	nbh_jsonw_close(w);
 	nbh_jsonw_close(w);
 }
 
@@ -172,13 +253,13 @@ static void write_notes(struct nbh_jsonw *w, const NbhStatusView *view)
 		nbh_jsonw_string(w, NULL, "access policies are not enforced on this host yet");
 
 	if (view->map && view->map->n_routes > 0)
-		nbh_jsonw_stringf(w, NULL, "%zu routes received, routes are not used yet", (size_t)view->map->n_routes);
+		nbh_jsonw_stringf(w, NULL, "routes are not used yet (%zu received)", (size_t)view->map->n_routes);
 
 	if (view->turns && view->turns->len > 0)
-		nbh_jsonw_stringf(w, NULL, "%u TURN servers received, TURN is not used yet", view->turns->len);
+		nbh_jsonw_stringf(w, NULL, "TURN servers are not used yet (%u received)", view->turns->len);
 
 	if (view->relays && view->relays->len > 0)
-		nbh_jsonw_stringf(w, NULL, "%u relays received, the relay is not used yet", view->relays->len);
+		nbh_jsonw_stringf(w, NULL, "relays are not used yet (%u received)", view->relays->len);
 
 	for (guint i = 0; view->map && view->map->skipped && i < view->map->skipped->len; i++)
 		nbh_jsonw_stringf(w, NULL, "skipped %s", (const char *)view->map->skipped->pdata[i]);
@@ -215,10 +296,18 @@ static void write_own(struct nbh_jsonw *w, const NbhStatusView *view)
 	nbh_jsonw_bool(w, "lazyConnectionEnabled", own && own->lazy);
 }
 
+guint nbh_status_connected(const NbhStatusView *view)
+{
+	PeersOut out = { .view = view };
+
+	nbh_peers_each(view->peers, count_peer, &out);
+	return out.connected;
+}
+
 char *nbh_status_format(const NbhStatusView *view, gsize *ret_len)
 {
 	struct nbh_jsonw *w = nbh_jsonw_new();
-	PeersOut out = { .w = w };
+	PeersOut out = { .w = w, .view = view };
 	char time[NBH_RFC3339_MAX];
 
 	nbh_peers_each(view->peers, count_peer, &out);
@@ -236,6 +325,7 @@ char *nbh_status_format(const NbhStatusView *view, gsize *ret_len)
 	write_server(w, "management", &view->management);
 	write_server(w, "signal", &view->signal);
 	write_own(w, view);
+	write_relays(w, view->srflx);
 	write_empty(w);
 	nbh_jsonw_string(w, "agentVersion", NBH_AGENT_VERSION);
 	nbh_jsonw_object(w, "ice");

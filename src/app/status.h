@@ -39,6 +39,8 @@ typedef struct {
 /* malloc'ed text of ret_len bytes; NULL on OOM. */
 char *nbh_status_format(const NbhStatusView *view, gsize *ret_len);
 
+guint nbh_status_connected(const NbhStatusView *view); /* peers that a tunnel reaches */
+
 /* The subcommand. Exit code: 0, 1 (not running or nothing there), 77, 78. */
 int nbh_status_show(const char *dir, gboolean json, gboolean detail);
 

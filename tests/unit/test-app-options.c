@@ -56,7 +56,7 @@ static void test_bad(void)
 	static const char *const lines[] = {
 		"x fly",         "x run run",          "x --nonsense",   "x run --management-url http://h",
 		"x down --json", "x login --detail",   "x --config-dir", "x login --setup-key AAAA",
-		"x --setup-key=AAAA",
+		"x --setup-key=AAAA", "x up -k AAAA",         "x login -kAAAA", "x run --config-dir ''",
 	};
 
 	for (gsize i = 0; i < G_N_ELEMENTS(lines); i++) {
