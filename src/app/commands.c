@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/confdir.h"
@@ -77,6 +78,15 @@ static int leave_root(const NbhOptions *options, char path[PATH_MAX], NbhOptions
 	return -1;
 }
 
+static gboolean take_option(const char *option, const char *value, char *ret, gsize size)
+{
+	if (!value || g_strlcpy(ret, value, size) < size)
+		return TRUE;
+
+	fprintf(stderr, "netbird-helper: %s: longer than %zu characters\n", option, size - 1);
+	return FALSE;
+}
+
 /* config.json, then the environment, then the command line. */
 static int load_config(const NbhOptions *options, int dirfd, struct nbh_config *ret_config)
 {
@@ -94,11 +104,16 @@ static int load_config(const NbhOptions *options, int dirfd, struct nbh_config *
 	if (nbh_options_environment(ret_config, &why) < 0)
 		return fail(NBH_EXIT_CONFIG, why.text);
 
-	if (options->management_url)
-		g_strlcpy(ret_config->management_url, options->management_url, sizeof(ret_config->management_url));
+	if (!take_option("--management-url", options->management_url, ret_config->management_url,
+	                 sizeof(ret_config->management_url)) ||
+	    !take_option("--hostname", options->hostname, ret_config->hostname, sizeof(ret_config->hostname)))
+		return NBH_EXIT_CONFIG;
 
-	if (options->hostname)
-		g_strlcpy(ret_config->hostname, options->hostname, sizeof(ret_config->hostname));
+	if (nbh_configfile_check(ret_config, &why) < 0) {
+		fprintf(stderr, "netbird-helper: the settings cannot be used (options and NB_ variables go before "
+		                "config.json): %s\n", why.text);
+		return NBH_EXIT_CONFIG;
+	}
 
 	if (ret_config->management_url[0])
 		return -1;
@@ -107,6 +122,11 @@ static int load_config(const NbhOptions *options, int dirfd, struct nbh_config *
 	                "--management-url URL --setup-key-file FILE\n",
 	        options->config_dir, options->config_dir);
 	return NBH_EXIT_CONFIG;
+}
+
+static gboolean is_running(int dirfd)
+{
+	return nbh_lock_holder(dirfd, NBH_LOCK_HELPER) != 0;
 }
 
 static int save_config(int dirfd, const struct nbh_config *config)
@@ -119,7 +139,15 @@ static int save_config(int dirfd, const struct nbh_config *config)
 		return -1;
 
 	r = nbh_configfile_write(dirfd, config, &why);
-	return r < 0 ? fail(code_of(r), why.text) : -1;
+
+	if (r < 0)
+		return fail(code_of(r), why.text);
+
+	if (is_running(dirfd))
+		fprintf(stderr, "netbird-helper: config.json is changed; the netbird-helper that runs keeps the old "
+		                "settings until it is started again\n");
+
+	return -1;
 }
 
 static int load_key(int dirfd, gboolean create, struct nbh_key *ret_key)
@@ -147,11 +175,6 @@ static void wipe(char *secret)
 	g_free(secret);
 }
 
-static gboolean is_running(int dirfd)
-{
-	return nbh_lock_holder(dirfd, NBH_LOCK_HELPER) != 0;
-}
-
 static int run_engine(const NbhOptions *options, const struct nbh_config *config, char *setup_key)
 {
 	NbhEngineOptions engine = { .dir = options->config_dir, .config = *config, .setup_key = setup_key };
@@ -165,9 +188,6 @@ static int do_login(const NbhOptions *options, int dirfd, struct nbh_config *con
 	int r = load_config(options, dirfd, config);
 
 	if (r < 0)
-		r = save_config(dirfd, config);
-
-	if (r < 0)
 		r = load_key(dirfd, TRUE, &key);
 
 	if (r >= 0)
@@ -175,7 +195,12 @@ static int do_login(const NbhOptions *options, int dirfd, struct nbh_config *con
 
 	r = nbh_oneshot_login(config, &key, setup_key);
 	nbh_key_wipe(&key);
-	return r;
+
+	if (r != NBH_EXIT_OK)
+		return r; /* what was there still works */
+
+	r = save_config(dirfd, config);
+	return r < 0 ? NBH_EXIT_OK : r;
 }
 
 int nbh_command_login(const NbhOptions *options)
@@ -205,7 +230,7 @@ int nbh_command_login(const NbhOptions *options)
 
 static int launch(const NbhOptions *options, const char *command)
 {
-	const char *args[10] = { command };
+	const char *args[10] = { command }, *again[] = { "run", options->debug ? "--debug" : NULL, options->debug, NULL };
 	gsize n = 1;
 	struct nbh_launcher_options launcher = { .config_dir = options->config_dir,
 		                                 .setup_key_file = options->setup_key_file,
@@ -228,6 +253,7 @@ static int launch(const NbhOptions *options, const char *command)
 
 	args[n] = NULL;
 	launcher.helper_args = (char *const *)args;
+	launcher.helper_args_again = (char *const *)again;
 	return nbh_launcher_run(&launcher);
 }
 
@@ -363,18 +389,12 @@ static int go_down(const NbhOptions *options, int dirfd)
 	return NBH_EXIT_OK;
 }
 
-int nbh_command_down(const NbhOptions *options)
+static int down(const NbhOptions *options)
 {
 	nbh_cleanup_close int dirfd = -1;
 	char path[PATH_MAX];
 	NbhOptions own;
-	int r;
-
-	/* Not made by a mistyped name. */
-	if (access(options->config_dir, F_OK) < 0)
-		return open_dir(options->config_dir, FALSE, &dirfd);
-
-	r = leave_root(options, path, &own);
+	int r = leave_root(options, path, &own);
 
 	if (r < 0)
 		r = open_dir(own.config_dir, FALSE, &dirfd);
@@ -382,19 +402,14 @@ int nbh_command_down(const NbhOptions *options)
 	return r < 0 ? go_down(&own, dirfd) : r;
 }
 
-int nbh_command_logout(const NbhOptions *options)
+static int logout(const NbhOptions *options)
 {
 	nbh_cleanup_close int dirfd = -1;
 	struct nbh_config config;
 	struct nbh_key key;
 	char path[PATH_MAX];
 	NbhOptions own;
-	int r;
-
-	if (access(options->config_dir, F_OK) < 0)
-		return open_dir(options->config_dir, FALSE, &dirfd);
-
-	r = leave_root(options, path, &own);
+	int r = leave_root(options, path, &own);
 
 	if (r < 0)
 		r = open_dir(own.config_dir, FALSE, &dirfd);
@@ -411,4 +426,50 @@ int nbh_command_logout(const NbhOptions *options)
 	r = nbh_oneshot_logout(&config, &key);
 	nbh_key_wipe(&key);
 	return r == NBH_EXIT_OK ? go_down(&own, dirfd) : r;
+}
+
+/*
+ * What takes the interface away. Without a netbird-wg that runs, root starts one for that; so the
+ * command itself, which leaves root for good, runs in a child.
+ */
+static int run_and_apply(const NbhOptions *options, int (*command)(const NbhOptions *options))
+{
+	int dirfd, r, status = 0;
+	pid_t pid;
+
+	/* Not made by a mistyped name. */
+	if (access(options->config_dir, F_OK) < 0)
+		return open_dir(options->config_dir, FALSE, &dirfd);
+
+	if (geteuid() != 0)
+		return command(options);
+
+	pid = fork();
+
+	if (pid == 0) {
+		r = command(options);
+		fflush(NULL);
+		_exit(r);
+	}
+
+	if (pid < 0)
+		return fail(NBH_EXIT_FAILURE, g_strerror(errno));
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != NBH_EXIT_OK)
+		return WIFEXITED(status) ? WEXITSTATUS(status) : NBH_EXIT_FAILURE;
+
+	return nbh_launcher_apply_once(options->config_dir);
+}
+
+int nbh_command_down(const NbhOptions *options)
+{
+	return run_and_apply(options, down);
+}
+
+int nbh_command_logout(const NbhOptions *options)
+{
+	return run_and_apply(options, logout);
 }

@@ -290,6 +290,9 @@ static void make_command(const struct nbh_launch *launch, enum nbh_launch_role r
 	if (role != NBH_LAUNCH_HELPER && launch->debug)
 		add(command, "--debug");
 
+	if (role == NBH_LAUNCH_WG && launch->is_once)
+		add(command, "--once");
+
 	if (role != NBH_LAUNCH_ICE)
 		return;
 

@@ -33,6 +33,7 @@ struct nbh_launch {
 	int key_fd;                    /* owned; the setup key's memfd, or -1 */
 	bool is_reachable[NBH_LAUNCH_N_ROLES];
 	bool debug;                    /* netbird-wg and netbird-ice say more, too */
+	bool is_once;                  /* netbird-wg --once */
 };
 
 const char *nbh_launch_name(enum nbh_launch_role role);

@@ -43,6 +43,7 @@ struct launcher {
 	struct nbh_launch launch;
 	struct child children[NBH_LAUNCH_N_ROLES];
 	int signal_fd, lock_fd; /* owned */
+	char *const *helper_args_again; /* borrowed */
 	bool is_stopping, was_killed;
 	nbh_mono kill_at;
 	int code;
@@ -182,6 +183,10 @@ static void start(struct launcher *launcher, struct child *child)
 		start_later(child, DELAY_MAX_MS);
 		return;
 	}
+
+	/* `up` undoes an earlier `down` once: a later one must survive a restart. */
+	if (child->role == NBH_LAUNCH_HELPER && launcher->helper_args_again)
+		launcher->launch.helper_args = launcher->helper_args_again;
 
 	child->state = RUNNING;
 	child->pid = pid;
@@ -424,7 +429,9 @@ static void say_users(const struct nbh_launch *launch)
 
 int nbh_launcher_run(const struct nbh_launcher_options *options)
 {
-	struct launcher launcher = { .signal_fd = -1, .lock_fd = -1 };
+	struct launcher launcher = { .signal_fd = -1,
+		                     .lock_fd = -1,
+		                     .helper_args_again = options->helper_args_again };
 	struct nbh_why why = { "" };
 	int code = EX_CONFIG, r;
 
@@ -456,4 +463,35 @@ int nbh_launcher_run(const struct nbh_launcher_options *options)
 	nbh_close_fd(&launcher.lock_fd);
 	nbh_launch_clear(&launcher.launch);
 	return code;
+}
+
+int nbh_launcher_apply_once(const char *config_dir)
+{
+	struct nbh_launch launch;
+	struct nbh_why why = { "" };
+	int r = nbh_launch_init(&launch, config_dir, NULL, "", &why); /* "": no setup key */
+	int status = 0;
+	pid_t pid;
+
+	if (r < 0) {
+		nbh_log(NBH_LOG_ERROR, "launcher", "cannot-run: %s", why.text);
+		return r == -EPERM || r == -EACCES ? EX_NOPERM : EX_CONFIG;
+	}
+
+	if (nbh_lock_holder(launch.dir.wg_fd, NBH_LOCK_WG) != 0) {
+		nbh_launch_clear(&launch);
+		return EXIT_SUCCESS;
+	}
+
+	launch.is_once = true;
+	pid = nbh_launch_start(&launch, NBH_LAUNCH_WG, &why);
+
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+
+	if (pid < 0)
+		nbh_log(NBH_LOG_ERROR, "launcher", "cannot-start program=netbird-wg: %s", why.text);
+
+	nbh_launch_clear(&launch);
+	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }

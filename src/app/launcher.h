@@ -23,11 +23,18 @@
 struct nbh_launcher_options {
 	const char *config_dir;
 	char *const *helper_args;   /* NULL-terminated, or NULL: what follows "--config-dir DIR", e.g. "up" ... */
+	char *const *helper_args_again; /* from the second start on; NULL: the same */
 	const char *setup_key_file; /* NULL: NB_SETUP_KEY_FILE, if that is set */
 	bool debug;                 /* --debug for netbird-wg and netbird-ice */
 };
 
 /* Returns the exit code. Logging must be set up. */
 int nbh_launcher_run(const struct nbh_launcher_options *options);
+
+/*
+ * For `down`: when no netbird-wg runs on the directory, one is started with --once, so that the
+ * interface goes with its device.json. Exit code.
+ */
+int nbh_launcher_apply_once(const char *config_dir);
 
 #endif

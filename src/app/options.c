@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,10 +105,11 @@ static int one_option(int c, NbhOptions *options)
 	case 'h':
 		fputs(help, stdout);
 		return NBH_EXIT_OK;
+	case 'k': /* NetBird's short form */
 	case OPT_SETUP_KEY:
 		/* Gone from ps as far as we can, though the harm is done. */
 		explicit_bzero(optarg, strlen(optarg));
-		return usage("--setup-key is refused: every user of this host sees a command line. "
+		return usage("a setup key on the command line is refused: every user of this host can see it there. "
 		             "Use --setup-key-file FILE, --setup-key-file - or NB_SETUP_KEY",
 		             NULL);
 	default:
@@ -123,6 +125,9 @@ static int check(const NbhOptions *options)
 		return usage("takes no --management-url, --setup-key-file or --hostname; use login or up",
 		             commands[options->command]);
 
+	if (!options->config_dir[0])
+		return usage("--config-dir is empty", NULL);
+
 	if (options->command != NBH_COMMAND_STATUS && (options->json || options->detail))
 		return usage("takes no --json or --detail; they belong to status", commands[options->command]);
 
@@ -135,7 +140,7 @@ int nbh_options_parse(int argc, char **argv, NbhOptions *ret_options)
 	int c, r;
 
 	/* "+" would stop at the command; options may stand before and after it. */
-	while ((c = getopt_long(argc, argv, "c:m:n:dh", longopts, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:m:n:k:dh", longopts, NULL)) != -1) {
 		r = one_option(c, &options);
 
 		if (r >= 0)
@@ -262,6 +267,17 @@ static int read_key_file(const char *file, char **ret_key, struct nbh_why *why)
 	return r;
 }
 
+/* Also from where /proc/self/environ shows it. */
+static void wipe_variable(const char *name)
+{
+	char *value = getenv(name);
+
+	if (value)
+		explicit_bzero(value, strlen(value));
+
+	g_unsetenv(name);
+}
+
 int nbh_options_setup_key(const char *file, char **ret_key, struct nbh_why *why)
 {
 	char *key = NULL;
@@ -278,7 +294,7 @@ int nbh_options_setup_key(const char *file, char **ret_key, struct nbh_why *why)
 	if (r < 0)
 		return r;
 
-	g_unsetenv("NB_SETUP_KEY");
+	wipe_variable("NB_SETUP_KEY");
 
 	if (key)
 		g_strstrip(key);
