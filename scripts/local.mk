@@ -1,5 +1,5 @@
 EXTRA_DIST += %D%/README.md
-EXTRA_DIST += %D%/install-deps %D%/check %D%/demo %D%/demo-lab %D%/interop %D%/bench
+EXTRA_DIST += %D%/install-deps %D%/check %D%/demo %D%/demo-lab %D%/own-root %D%/interop %D%/bench
 EXTRA_DIST += %D%/check-layers %D%/check-banned %D%/check-headers %D%/layers.txt
 
 # Part of make check: who includes whom, what is banned, headers that compile alone.

@@ -457,6 +457,13 @@ def reap_until(worker):
             os._exit(code if code >= 0 else 128 - code)
 
 
+def hide_users(directory):
+    """As before systemd-sysusers: what the tests expect is the same on every host."""
+    for name in ("passwd", "group"):
+        own = os.path.join(directory, name)
+        sh(f"grep -v ^netbird /etc/{name} >{own} && chmod 644 {own} && mount --bind {own} /etc/{name}")
+
+
 def enter():
     """Returns in a process of the new namespaces; the caller's own process waits and cleans up."""
     check_tools()
@@ -488,6 +495,7 @@ def enter():
     signal.signal(signal.SIGTERM, interrupted)
     sh("mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs -o mode=755 none /run && "
        "mkdir /run/netns && mount -t sysfs -o ro none /sys")
+    hide_users(work_dir)
     return work_dir
 
 
