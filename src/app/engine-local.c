@@ -11,6 +11,7 @@
 #include "core/outlook.h"
 
 #define STATUS_DELAY_MS 200
+#define WRITE_AGAIN_MS 2000
 
 /* ---- status ---------------------------------------------------------------------------------- */
 
@@ -64,7 +65,10 @@ void nbh_engine_write_status(Engine *engine)
 	gsize len;
 	nbh_cleanup_free char *text = nbh_status_format(&view, &len);
 
-	if (text && nbh_atomicfile_write(engine->dirfd, NBH_STATUS_NAME, text, len, 0644, 0, &why) < 0)
+	engine->status_unwritten =
+		text && nbh_atomicfile_write(engine->dirfd, NBH_STATUS_NAME, text, len, 0644, 0, &why) < 0;
+
+	if (engine->status_unwritten)
 		nbh_log(NBH_LOG_DEBUG, "status", "write-failed error=\"%s\"", why.text);
 
 	notify_status(engine, nbh_status_connected(&view));
@@ -75,7 +79,16 @@ static gboolean on_status_timer(gpointer owner)
 	Engine *engine = owner;
 
 	nbh_engine_drop(&engine->status_timer);
+
+	if (engine->have_peer_config && !engine->device_written)
+		nbh_engine_publish_device(engine);
+
 	nbh_engine_write_status(engine);
+
+	/* A full disk heals by itself. */
+	if (engine->status_unwritten && !engine->status_timer)
+		engine->status_timer = nbh_engine_once(WRITE_AGAIN_MS, on_status_timer, engine);
+
 	return G_SOURCE_REMOVE;
 }
 

@@ -52,6 +52,7 @@ typedef struct {
 
 	NbhBackoff login_backoff;
 	GSource *login_timer, *status_timer, *grace_timer, *stun_timer; /* owned */
+	gboolean status_unwritten;
 	gboolean have_peer_config, logged_in, is_down, device_written;
 	NbhPeerConfig peer_config;
 	NbhNetmap *map; /* ref */

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "app/engine.h"
@@ -122,6 +124,21 @@ static void show_notes(const struct nbh_json_value *root)
 		printf("Note: %s\n", nbh_json_string(nbh_json_at(notes, i)));
 }
 
+/* Nobody can write status.json then: what it says may be old. */
+static void show_obstacle(int dirfd, const char *dir, FILE *out)
+{
+	struct statvfs fs;
+	struct stat st;
+
+	if (fstatvfs(dirfd, &fs) < 0 || fstat(dirfd, &st) < 0)
+		return;
+
+	if ((fs.f_flag & ST_RDONLY) || !(st.st_mode & S_IWUSR))
+		fprintf(out, "Warning: %s is read-only; tunnels stay, what follows may be old\n", dir);
+	else if (fs.f_bavail == 0 || (fs.f_files > 0 && fs.f_favail == 0))
+		fprintf(out, "Warning: the file system of %s is full; tunnels stay, what follows may be old\n", dir);
+}
+
 static void show(const struct nbh_json_value *root, gboolean running, gboolean detail)
 {
 	const struct nbh_json_value *wg = nbh_json_get(root, "wireguard");
@@ -216,6 +233,7 @@ int nbh_status_show(const char *dir, gboolean json, gboolean detail)
 		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
 	}
 
+	show_obstacle(dirfd, dir, json ? stderr : stdout);
 	r = nbh_trustedfile_read(dirfd, NBH_STATUS_NAME, NBH_STATUSFILE_MAX_BYTES, &text, &len, &why);
 
 	if (r < 0) {

@@ -92,10 +92,11 @@ int nbh_lock_take(int dirfd, const char *name, int *ret_fd, struct nbh_why *why)
 		return r;
 	}
 
-	n = snprintf(text, sizeof(text), "%d %llu\n", (int)getpid(), start_time(getpid()));
+	/* Always as long as before, and over it: on a full disk there is room for nothing else. */
+	n = snprintf(text, sizeof(text), "%-10d %-20llu\n", (int)getpid(), start_time(getpid()));
 	r = nbh_give_to_directory_owner(dirfd, fd);
 
-	if (r == 0 && (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n))
+	if (r == 0 && (pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n) < 0))
 		r = errno ? -errno : -EIO;
 
 	if (r < 0) {

@@ -10,7 +10,8 @@
 
 #define MODULE "ice"
 #define LIVENESS_LOOK_MS 500
-#define SAVE_DELAY_MS 20 /* what belongs to one change comes at once */
+#define SAVE_DELAY_MS 20 /* between two; what belongs to one change comes at once */
+#define SAVE_RETRY_MS 2000 /* a full disk heals by itself */
 
 typedef struct {
 	NbhSessions *sessions; /* borrowed */
@@ -31,6 +32,8 @@ struct _NbhSessions {
 	gpointer owner;
 	GHashTable *table;          /* nbh_key -> Session, owned */
 	GSource *liveness, *saving; /* owned; NULL while there is nothing to do */
+	gint64 saved_usec;
+	guint n_unsaved; /* failures in a row */
 };
 
 static void drop_source(GSource **source)
@@ -109,19 +112,42 @@ static void save_now(NbhSessions *sessions)
 	while (g_hash_table_iter_next(&iter, NULL, &value))
 		save_session(&draft, value);
 
-	if (nbh_store_finish(&draft, sessions->dirfd, &why))
-		nbh_log(NBH_LOG_WARN, MODULE, "not-saved reason=\"%s\"", why.text);
+	sessions->saved_usec = g_get_monotonic_time();
+
+	if (nbh_store_finish(&draft, sessions->dirfd, &why) == 0) {
+		sessions->n_unsaved = 0;
+		return;
+	}
+
+	if (nbh_log_worth(++sessions->n_unsaved))
+		nbh_log(NBH_LOG_WARN, MODULE, "not-saved times=%u reason=\"%s\"", sessions->n_unsaved, why.text);
 }
 
 static gboolean on_save(gpointer data)
 {
-	save_now(data);
+	NbhSessions *sessions = data;
+
+	save_now(sessions);
+
+	if (sessions->n_unsaved)
+		attach_timer(&sessions->saving, SAVE_RETRY_MS, on_save, sessions);
+
 	return G_SOURCE_REMOVE;
 }
 
+/*
+ * At once, unless one was just written: who is killed before a selection is saved comes back without
+ * it, and a controlled agent is not nominated twice (interop.md rule 16).
+ */
 static void save_soon(NbhSessions *sessions)
 {
-	attach_timer(&sessions->saving, SAVE_DELAY_MS, on_save, sessions);
+	gint64 since_ms = (g_get_monotonic_time() - sessions->saved_usec) / 1000;
+
+	if (sessions->n_unsaved)
+		drop_source(&sessions->saving);
+
+	attach_timer(&sessions->saving, since_ms >= SAVE_DELAY_MS ? 0 : (guint)(SAVE_DELAY_MS - since_ms), on_save,
+	             sessions);
 }
 
 /* ---- what agents tell ---------------------------------------------------------------------- */
