@@ -55,3 +55,10 @@ TESTS += %D%/unit/test-app-status %D%/unit/test-app-srflx %D%/unit/test-app-dirw
 %C%_unit_test_app_dirwatch_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_app_dirwatch_LDADD = $(APP_FULL_LIBS)
 EXTRA_DIST += %D%/data/status-empty.json %D%/data/status-full.json
+
+check_PROGRAMS += %D%/unit/test-app-srflx-names
+TESTS += %D%/unit/test-app-srflx-names
+%C%_unit_test_app_srflx_names_SOURCES = %D%/unit/test-app-srflx-names.c
+%C%_unit_test_app_srflx_names_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_srflx_names_LDADD = src/app/libnbh-app.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
+	$(GLIB_LIBS)

@@ -19,6 +19,7 @@ typedef struct {
 	struct nbh_endpoint mapped[ADDRESSES_PER_SERVER];
 	gsize n_addresses;
 	gboolean answered, failed;
+	gboolean waits; /* for its turn to be resolved */
 } Server;
 
 typedef struct {
@@ -30,6 +31,8 @@ struct _NbhSrflx {
 	void (*on_change)(gpointer owner);
 	gpointer owner;
 	GPtrArray *servers; /* Server, owned */
+	GHashTable *asked; /* char *, owned: names that are being resolved */
+	GAsyncReadyCallback on_resolved; /* closes the circle resolved -> whoever waits -> resolved */
 	GResolver *resolver;
 	GCancellable *cancellable;
 	const NbhIceBackend *backend;
@@ -45,17 +48,6 @@ static void server_free(gpointer data)
 	g_free(server);
 }
 
-NbhSrflx *nbh_srflx_new(void (*on_change)(gpointer owner), gpointer owner)
-{
-	NbhSrflx *srflx = g_new0(NbhSrflx, 1);
-
-	srflx->on_change = on_change;
-	srflx->owner = owner;
-	srflx->servers = g_ptr_array_new_with_free_func(server_free);
-	srflx->cancellable = g_cancellable_new();
-	return srflx;
-}
-
 void nbh_srflx_free(NbhSrflx *srflx)
 {
 	if (!srflx)
@@ -65,6 +57,7 @@ void nbh_srflx_free(NbhSrflx *srflx)
 	g_clear_object(&srflx->cancellable);
 	g_clear_object(&srflx->resolver);
 	g_ptr_array_unref(srflx->servers);
+	g_hash_table_unref(srflx->asked);
 	g_free(srflx);
 }
 
@@ -84,48 +77,28 @@ static void add_address(Server *server, const struct nbh_addr *addr)
 	server->n_addresses++;
 }
 
-static void on_resolved(GObject *source, GAsyncResult *result, gpointer data)
+static void take_addresses(NbhSrflx *srflx, Server *server, GList *found, const GError *error)
 {
-	g_autoptr(GError) error = NULL;
-	GList *found = g_resolver_lookup_by_name_finish(G_RESOLVER(source), result, &error);
-	Lookup *lookup = data;
-	NbhSrflx *srflx = lookup->srflx;
+	server->waits = FALSE;
 
-	if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
-		g_free(lookup->host);
-		g_free(lookup);
+	if (!found) {
+		server->failed = TRUE;
+		nbh_log(NBH_LOG_WARN, "ice", "stun-server-unresolved server=%s error=\"%s\"", server->uri,
+		        error->message);
 		return;
 	}
 
-	for (guint i = 0; i < srflx->servers->len; i++) {
-		Server *server = srflx->servers->pdata[i];
+	server->n_addresses = 0;
 
-		if (strcmp(server->host, lookup->host) != 0)
-			continue;
+	for (GList *l = found; l; l = l->next) {
+		g_autofree char *text = g_inet_address_to_string(l->data);
+		struct nbh_addr addr;
 
-		if (!found) {
-			server->failed = TRUE;
-			nbh_log(NBH_LOG_WARN, "ice", "stun-server-unresolved server=%s error=\"%s\"", server->uri,
-			        error->message);
-			continue;
-		}
-
-		server->n_addresses = 0;
-
-		for (GList *l = found; l; l = l->next) {
-			g_autofree char *text = g_inet_address_to_string(l->data);
-			struct nbh_addr addr;
-
-			if (nbh_addr_parse(text, &addr) == 0)
-				add_address(server, &addr);
-		}
-
-		ask_server(srflx, server);
+		if (nbh_addr_parse(text, &addr) == 0)
+			add_address(server, &addr);
 	}
 
-	g_resolver_free_addresses(found);
-	g_free(lookup->host);
-	g_free(lookup);
+	ask_server(srflx, server);
 }
 
 static void resolve(NbhSrflx *srflx, Server *server)
@@ -141,13 +114,66 @@ static void resolve(NbhSrflx *srflx, Server *server)
 		return;
 	}
 
+	if (g_hash_table_contains(srflx->asked, server->host))
+		return;
+
+	/* A DNS that does not answer must not make a heap of what is asked again and again. */
+	server->waits = g_hash_table_size(srflx->asked) >= NBH_STUN_LOOKUPS_MAX;
+
+	if (server->waits)
+		return;
+
 	if (!srflx->resolver)
 		srflx->resolver = g_resolver_get_default();
 
+	g_hash_table_add(srflx->asked, g_strdup(server->host));
 	lookup = g_new(Lookup, 1);
 	lookup->srflx = srflx;
 	lookup->host = g_strdup(server->host);
-	g_resolver_lookup_by_name_async(srflx->resolver, server->host, srflx->cancellable, on_resolved, lookup);
+	g_resolver_lookup_by_name_async(srflx->resolver, server->host, srflx->cancellable, srflx->on_resolved,
+	                                lookup);
+}
+
+static void on_resolved(GObject *source, GAsyncResult *result, gpointer data)
+{
+	g_autoptr(GError) error = NULL;
+	GList *found = g_resolver_lookup_by_name_finish(G_RESOLVER(source), result, &error);
+	Lookup *lookup = data;
+	NbhSrflx *srflx = lookup->srflx;
+
+	if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+		g_free(lookup->host);
+		g_free(lookup);
+		return;
+	}
+
+	g_hash_table_remove(srflx->asked, lookup->host);
+
+	for (guint i = 0; i < srflx->servers->len; i++) {
+		Server *server = srflx->servers->pdata[i];
+
+		if (strcmp(server->host, lookup->host) == 0)
+			take_addresses(srflx, server, found, error);
+		else if (server->waits)
+			resolve(srflx, server);
+	}
+
+	g_resolver_free_addresses(found);
+	g_free(lookup->host);
+	g_free(lookup);
+}
+
+NbhSrflx *nbh_srflx_new(void (*on_change)(gpointer owner), gpointer owner)
+{
+	NbhSrflx *srflx = g_new0(NbhSrflx, 1);
+
+	srflx->on_change = on_change;
+	srflx->owner = owner;
+	srflx->on_resolved = on_resolved;
+	srflx->servers = g_ptr_array_new_with_free_func(server_free);
+	srflx->asked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	srflx->cancellable = g_cancellable_new();
+	return srflx;
 }
 
 void nbh_srflx_set_servers(NbhSrflx *srflx, GPtrArray *uris)
