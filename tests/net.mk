@@ -49,6 +49,11 @@ TESTS += %D%/contract/contract-signal-grpc %D%/contract/contract-signal-pair
 %C%_contract_contract_signal_pair_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
 
 # Run by hand against a real server; see its head.
+check_PROGRAMS += %D%/tools/hostile-peer
+%C%_tools_hostile_peer_SOURCES = %D%/tools/hostile-peer.c
+%C%_tools_hostile_peer_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_tools_hostile_peer_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += %D%/tools/live-servers
 %C%_tools_live_servers_SOURCES = %D%/tools/live-servers.c
 %C%_tools_live_servers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
