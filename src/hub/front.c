@@ -53,7 +53,7 @@ typedef struct {
 	NbhH2srv *h2;      /* owned; NULL while sniffing */
 	guint8 first[PREFACE_LEN];
 	gsize n_first;
-	guint n_calls;
+	guint n_calls; /* that have said what they want: only beginning one keeps no connection */
 	guint timer_id; /* to the first bytes, later without a call */
 	struct nbh_addr remote;
 } Conn;
@@ -62,6 +62,7 @@ typedef struct {
 	NbhHubCall call;
 	Conn *conn; /* borrowed */
 	gpointer service;
+	gboolean is_counted; /* in conn->n_calls */
 } FrontCall;
 
 static void conn_free(Conn *conn)
@@ -102,6 +103,15 @@ static void set_timer(Conn *conn, guint timeout_ms, GSourceFunc func)
 	conn->timer_id = func ? g_timeout_add(timeout_ms, func, conn) : 0;
 }
 
+static void count_call(FrontCall *call)
+{
+	if (call->is_counted)
+		return;
+	call->is_counted = TRUE;
+	if (call->conn->n_calls++ == 0)
+		set_timer(call->conn, 0, NULL);
+}
+
 static void on_call(NbhH2srvCall *h2, const char *path, gpointer owner)
 {
 	Conn *conn = owner;
@@ -112,8 +122,6 @@ static void on_call(NbhH2srvCall *h2, const char *path, gpointer owner)
 		nbh_h2srv_finish(h2, NBH_GRPC_UNIMPLEMENTED, "unknown method");
 		return;
 	}
-	if (conn->n_calls++ == 0)
-		set_timer(conn, 0, NULL);
 	call = g_new0(FrontCall, 1);
 	call->conn = conn;
 	call->service = route->service;
@@ -121,6 +129,8 @@ static void on_call(NbhH2srvCall *h2, const char *path, gpointer owner)
 	call->call.h2 = h2;
 	call->call.remote = conn->remote;
 	nbh_h2srv_call_set_data(h2, call);
+	if (!route->method->on_message)
+		count_call(call);
 	if (route->method->on_start)
 		route->method->on_start(&call->call, call->service);
 }
@@ -133,6 +143,7 @@ static void on_message(NbhH2srvCall *h2, const guint8 *data, gsize len, gpointer
 	if (!call)
 		return;
 	call->call.has_message = TRUE;
+	count_call(call);
 	if (call->call.method->on_message)
 		call->call.method->on_message(&call->call, data, len, call->service);
 }
@@ -151,13 +162,15 @@ static void on_gone(NbhH2srvCall *h2, gpointer owner)
 {
 	FrontCall *call = nbh_h2srv_call_data(h2);
 	Conn *conn = owner;
+	gboolean is_counted;
 
 	if (!call)
 		return;
 	if (call->call.method->on_gone)
 		call->call.method->on_gone(&call->call, call->service);
+	is_counted = call->is_counted;
 	g_free(call);
-	if (--conn->n_calls == 0 && conn->h2)
+	if (is_counted && --conn->n_calls == 0 && conn->h2)
 		set_timer(conn, conn->front->limits.no_call_ms, on_no_call);
 }
 

@@ -214,6 +214,25 @@ static void test_no_call(void)
 	stop(&f);
 }
 
+/* Nobody has to prove anything to begin a call: without a message it keeps no connection open. */
+static void test_call_without_message(void)
+{
+	g_autoptr(GByteArray) body = test_grpc_frame("hi", 2);
+	TestH2Client *client;
+	Fixture f;
+
+	start(&f, 10, LONG_MS, 200);
+	client = test_h2client_new(dial(&f));
+	test_h2client_request(client, "POST", "/echo", "application/grpc", NULL, NULL, 0, 0, TRUE);
+	test_h2client_request(client, "POST", "/echo", "application/grpc", NULL, body->data, body->len - 1, 100, TRUE);
+	test_run_until(f.n_started == 2);
+	test_run_until(test_h2client_is_closed(client));
+	test_run_until(nbh_front_connections(f.front) == 0);
+	g_assert_cmpuint(f.n_messages, ==, 0);
+	test_h2client_free(client);
+	stop(&f);
+}
+
 static void test_connection_limit(void)
 {
 	Fixture f;
@@ -273,6 +292,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/hub/front/slow-preface", test_slow_preface);
 	g_test_add_func("/hub/front/first-bytes-late", test_first_bytes_late);
 	g_test_add_func("/hub/front/no-call", test_no_call);
+	g_test_add_func("/hub/front/call-without-message", test_call_without_message);
 	g_test_add_func("/hub/front/connection-limit", test_connection_limit);
 	g_test_add_func("/hub/front/free-with-calls", test_free_with_calls);
 	g_test_add_func("/hub/front/address-in-use", test_address_in_use);
