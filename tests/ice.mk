@@ -48,3 +48,9 @@ TESTS += %D%/unit/test-ice-isolate
 %C%_unit_test_ice_isolate_SOURCES = %D%/unit/test-ice-isolate.c
 %C%_unit_test_ice_isolate_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_ice_isolate_LDADD = $(ICED_LIBS)
+
+check_PROGRAMS += %D%/unit/test-ice-link
+TESTS += %D%/unit/test-ice-link
+%C%_unit_test_ice_link_SOURCES = %D%/unit/test-ice-link.c
+%C%_unit_test_ice_link_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_link_LDADD = src/ice/libnbh-ice.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)

@@ -278,6 +278,46 @@ static void test_pairs(Fixture *f, gconstpointer data)
 	g_assert_cmpuint(path->endpoint.addr.bytes[0], ==, 203);
 }
 
+static GHashTable *opened; /* keys of who has an agent; owned */
+
+static void note_open(NbhIce *ice, const NbhIceOpen *open)
+{
+	g_hash_table_add(opened, g_memdup2(&open->peer, sizeof(open->peer)));
+	nbh_ice_fake.session_open(ice, open);
+}
+
+/* Everybody offers at once: so many check, the others wait; who has failed makes room. */
+static void test_checking_limit(void)
+{
+	NbhSignalMessage offer = { .type = NBH_SIGNAL_OFFER, .has_ice = TRUE };
+	g_autofree struct nbh_key *keys = g_new0(struct nbh_key, NBH_ICE_CHECKING_MAX + 1);
+	static NbhIceBackend noting;
+	Host host = { .n_paths = 0 };
+
+	noting = nbh_ice_fake;
+	noting.session_open = note_open;
+	opened = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, g_free, NULL);
+	test_host_open(&host, "192.0.2.1");
+	nbh_peers_set_ice(host.peers, &noting, host.ice);
+	for (guint i = 0; i <= NBH_ICE_CHECKING_MAX; i++)
+		keys[i].bytes[0] = (guint8)(i + 1);
+	test_host_give_map(&host, keys, NBH_ICE_CHECKING_MAX + 1, NBH_AGENT_VERSION);
+	test_drain_loop();
+	g_strlcpy(offer.creds.ufrag, "mallory1", sizeof(offer.creds.ufrag));
+	g_strlcpy(offer.creds.pwd, "malloryspasswordmallory1", sizeof(offer.creds.pwd));
+	for (guint i = 0; i <= NBH_ICE_CHECKING_MAX; i++) {
+		nbh_peers_message(host.peers, &keys[i], &offer);
+		test_drain_loop();
+		g_assert_cmpuint(g_hash_table_size(opened), ==, MIN(i + 1, NBH_ICE_CHECKING_MAX));
+	}
+
+	nbh_peers_ice_failed(host.peers, &keys[0]);
+	test_drain_loop();
+	g_assert_cmpuint(g_hash_table_size(opened), ==, NBH_ICE_CHECKING_MAX + 1);
+	g_hash_table_unref(opened);
+	test_host_close(&host);
+}
+
 /* Credentials that no agent of ours can use, and those of somebody else. */
 static void test_credentials(Fixture *f, gconstpointer data)
 {
@@ -324,5 +364,6 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	for (gsize i = 0; i < G_N_ELEMENTS(tests); i++)
 		g_test_add(tests[i].name, Fixture, NULL, set_up, tests[i].func, tear_down);
+	g_test_add_func("/hostile/checking-limit", test_checking_limit);
 	return g_test_run();
 }
