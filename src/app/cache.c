@@ -19,7 +19,7 @@
  *   URL
  *   LENGTH-OF-SERVERS LENGTH-OF-MAP
  */
-#define NAME "netmap.cache"
+#define NAME NBH_CACHE_NAME
 #define MAGIC "netbird-helper netmap.cache 1\n"
 #define WRITE_DELAY_MS 2000
 

@@ -11,6 +11,8 @@
 #include "base/key.h"
 #include "wire/mgmtmsg.h"
 
+#define NBH_CACHE_NAME "netmap.cache"
+
 typedef struct _NbhCache NbhCache;
 
 /* dirfd stays the caller's; url is copied. */

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/cache.h"
 #include "app/confdir.h"
 #include "app/engine.h"
 #include "app/launcher.h"
@@ -425,7 +426,17 @@ static int logout(const NbhOptions *options)
 
 	r = nbh_oneshot_logout(&config, &key);
 	nbh_key_wipe(&key);
-	return r == NBH_EXIT_OK ? go_down(&own, dirfd) : r;
+
+	if (r == NBH_EXIT_OK)
+		r = go_down(&own, dirfd);
+
+	/* The next registration is another peer with another address. */
+	if (r == NBH_EXIT_OK && unlinkat(dirfd, NBH_CACHE_NAME, 0) < 0 && errno != ENOENT) {
+		fprintf(stderr, "netbird-helper: %s/%s: %s\n", own.config_dir, NBH_CACHE_NAME, g_strerror(errno));
+		r = NBH_EXIT_FAILURE;
+	}
+
+	return r;
 }
 
 /*

@@ -6,6 +6,7 @@
 
 #include "app/status.h"
 #include "base/atomicfile.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "core/outlook.h"
@@ -54,6 +55,7 @@ void nbh_engine_write_status(Engine *engine)
 		.ice_backend = engine->ice_backend,
 		.ice_error = engine->ice_error,
 		.wg = engine->have_wg ? &engine->wg : NULL,
+		.wg_runs = engine->wg_dirfd >= 0 && nbh_lock_holder(engine->wg_dirfd, NBH_LOCK_WG) != 0,
 		.publish_error = engine->publish_error,
 		.map = engine->map,
 		.peers = engine->peers,

@@ -208,6 +208,8 @@ static void go_down(Engine *engine)
 	nbh_log(NBH_LOG_NOTICE, "app", "down");
 	engine->is_down = TRUE;
 	nbh_engine_disconnect(engine);
+	nbh_engine_set_text(&engine->mgmt_error, "");
+	nbh_engine_set_text(&engine->signal_error, "");
 	nbh_peers_stop_all(engine->peers);
 	g_clear_pointer(&engine->map, nbh_netmap_unref);
 	nbh_ice_process.close_all(engine->ice);

@@ -29,6 +29,7 @@ typedef struct {
 	NbhServerView management, signal;
 	const char *ice_backend, *ice_error; /* "" if none */
 	const struct nbh_wgstatus *wg; /* NULL: netbird-wg has not reported */
+	gboolean wg_runs;
 	const char *publish_error;     /* "" if none */
 	const NbhNetmap *map;          /* NULL before the first */
 	NbhPeers *peers;

@@ -91,6 +91,7 @@ def main(lab):
     a.command("logout")
     wait_for(lambda: b.peer(key) is None, 15, "logout: the peer is gone from the other's peers.json")
     a.command("logout")
+    check(not os.path.exists(os.path.join(a.dir, "netmap.cache")), "logout left the old map")
     check(a.command("login", ok=False).returncode == 69, "login without a key after logout: 69")
 
 

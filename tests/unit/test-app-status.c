@@ -156,6 +156,7 @@ static void connect_all(Fixture *fixture)
 	fixture->view.signal = (NbhServerView){ "http://signal.example:8080", TRUE, "" };
 	fixture->view.ice_backend = "user-namespace";
 	fixture->view.wg = &fixture->wg;
+	fixture->view.wg_runs = TRUE;
 }
 
 static char *format(Fixture *fixture)
@@ -247,6 +248,10 @@ static void test_why(Fixture *fixture, gconstpointer data)
 	fixture->view.ice_backend = "";
 	fixture->view.ice_error = "is netbird-ice running?";
 	assert_says(fixture, "netbird-ice is not there: is netbird-ice running?", 1);
+
+	fixture->view.wg_runs = FALSE;
+	assert_says(fixture, "netbird-wg does not run", 1); /* and the tunnel that is there goes on */
+	fixture->view.wg_runs = TRUE;
 
 	/* What stops WireGuard stops everybody; a path that no interface uses connects nobody. */
 	g_strlcpy(fixture->wg.error, "peers.json: peers[3].endpoint: port 0", sizeof(fixture->wg.error));
