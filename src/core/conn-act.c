@@ -373,13 +373,12 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  *   helper                       at once           at its handshake, or after 250 ms
  *   official, our initiation     at once + FORWARD at once + FORWARD   (architecture.md 5)
  *     was captured
- *   official, else               at once, new if   after 100 ms, new   (rules 6, 7, 17)
- *                                one may exist
- *   official, first and          after 150 ms      the same
- *     not lazy
+ *   official, else               after 50 ms, new   after 100 ms, new   (rules 6, 7, 17)
+ *     not lazy, the first time   after 150 ms, new
  *
- * An official client without lazy connections gives the peer to WireGuard only when its own ICE has
- * connected: an initiation that comes before is lost, and the next one comes 5 s later.
+ * An official client believes only a handshake that is newer than its ICE connection (rule 17), and
+ * that may come up some milliseconds after ours. One without lazy connections even gives the peer to
+ * WireGuard only then: an initiation that comes before is lost, and the next one comes 5 s later.
  *
  * Between helpers only one side begins the first handshake. An endpoint with a keepalive makes
  * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
@@ -396,12 +395,11 @@ void nbh_conn_publish_selection(NbhConnStep *s)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
 	else if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))
 		nbh_conn_publish_direct(s, FALSE);
-	else if (conn->controlling && is_first && !conn->far_is_lazy)
-		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_NOT_LAZY_MS);
 	else if (!conn->controlling)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_MS);
 	else
-		nbh_conn_publish_direct(s, conn->had_handshake || conn->had_path || conn->woken_here);
+		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH,
+		             is_first && !conn->far_is_lazy ? PUBLISH_NOT_LAZY_MS : PUBLISH_CONTROLLING_MS);
 }
 
 /* ---- the beginning ---- */

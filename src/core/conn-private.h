@@ -22,6 +22,7 @@
 #define CANDIDATES_HELPER_MS 1000
 #define CANDIDATES_FALLBACK_MS 1000 /* if the Send of our ANSWER does not return */
 #define PUBLISH_MS 100           /* rule 6 */
+#define PUBLISH_CONTROLLING_MS 50 /* see nbh_conn_publish_selection() */
 #define PUBLISH_NOT_LAZY_MS 150  /* see nbh_conn_publish_selection() */
 #define PUBLISH_HELPER_MS 250    /* see nbh_conn_publish_selection() */
 #define ATTEMPT_MS 15000         /* libnice fails after 7 s, the official agent after 12 s */

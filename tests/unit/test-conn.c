@@ -599,6 +599,7 @@ static void test_offer_times(void)
 
 	connect_rig(&rig, TRUE, "far", 1);
 	give_selected(&rig, "203.0.113.7:51820");
+	fire(&rig, NBH_CONN_TIMER_PUBLISH);
 	give(&rig, NBH_CONN_EV_LOST);
 	g_assert_cmpint(rig.conn.state, ==, NBH_CONN_DEGRADED);
 	g_assert_cmpint(rig.conn.path.kind, ==, NBH_PATH_DIRECT);
@@ -745,11 +746,11 @@ static void test_publish(void)
 		{ TRUE, FALSE, AGAIN, FALSE, FALSE, FALSE },
 		{ TRUE, FALSE, INHERITED, FALSE, FALSE, FALSE },
 		{ TRUE, FALSE, CAPTURED, FALSE, FALSE, TRUE },
-		{ FALSE, TRUE, FIRST, FALSE, FALSE, FALSE },
-		{ FALSE, TRUE, INHERITED, FALSE, TRUE, FALSE },
-		{ FALSE, TRUE, AGAIN, FALSE, TRUE, FALSE },
-		{ FALSE, TRUE, ASLEEP, FALSE, FALSE, FALSE },
-		{ FALSE, TRUE, WOKEN, FALSE, TRUE, FALSE },
+		{ FALSE, TRUE, FIRST, TRUE, TRUE, FALSE },
+		{ FALSE, TRUE, INHERITED, TRUE, TRUE, FALSE },
+		{ FALSE, TRUE, AGAIN, TRUE, TRUE, FALSE },
+		{ FALSE, TRUE, ASLEEP, TRUE, TRUE, FALSE },
+		{ FALSE, TRUE, WOKEN, TRUE, TRUE, FALSE },
 		{ FALSE, TRUE, CAPTURED, FALSE, FALSE, TRUE },
 		{ FALSE, FALSE, FIRST, TRUE, TRUE, FALSE },
 		{ FALSE, FALSE, INHERITED, TRUE, TRUE, FALSE },
@@ -792,7 +793,8 @@ static void test_publish(void)
 		g_assert_cmpint(rig.conn.state, ==, NBH_CONN_UP);
 		g_assert_cmpuint(count(&rig, NBH_CONN_DO_PUBLISH), ==, !cases[i].delayed);
 		if (cases[i].delayed)
-			g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_PUBLISH), ==, cases[i].helper ? 250 : 100);
+			g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_PUBLISH), ==,
+			                cases[i].helper ? 250 : cases[i].controlling ? 50 : 100);
 		g_assert_cmpuint(publish_session(&rig), ==, session + cases[i].renewed);
 		g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, cases[i].forwarded);
 
@@ -803,6 +805,20 @@ static void test_publish(void)
 		give_selected(&rig, "203.0.113.7:51821");
 		g_assert_cmpuint(rig.out.n, ==, 0);
 	}
+}
+
+/* Without lazy connections the peer is not in the far WireGuard before its ICE has connected. */
+static void test_publish_not_lazy(void)
+{
+	NbhConnEvent start = { .type = NBH_CONN_EV_START, .u.start.far_is_lazy = FALSE };
+	Rig rig;
+
+	rig_init(&rig, TRUE);
+	step(&rig, &start);
+	connect_rig(&rig, FALSE, "far", 1);
+	give_selected(&rig, "203.0.113.7:51820");
+	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_PUBLISH), ==, 150);
+	g_assert_cmpuint(count(&rig, NBH_CONN_DO_PUBLISH), ==, 1);
 }
 
 static void test_late_traffic_is_captured(void)
@@ -910,7 +926,7 @@ static void test_rule_17(void)
 	rig_init(&rig, TRUE);
 	bring(&rig, NBH_CONN_UP, FALSE);
 	session = rig.conn.path.session;
-	pass(&rig, 4999);
+	pass(&rig, 4999 - 50); /* it was selected 50 ms before it was published */
 	give_message(&rig, NBH_CONN_EV_OFFER, "far", 1);
 	g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_OPEN), ==, 0);
 	g_assert_cmpuint(count(&rig, NBH_CONN_DO_SEND_ANSWER), ==, 1);
@@ -928,6 +944,7 @@ static void test_rule_17(void)
 	fire(&rig, NBH_CONN_TIMER_HOLD);
 	g_assert_cmpuint(count(&rig, NBH_CONN_DO_ICE_REMOTE), ==, 1);
 	give_selected(&rig, "203.0.113.7:51820");
+	fire(&rig, NBH_CONN_TIMER_PUBLISH);
 	g_assert_cmpuint(publish_session(&rig), ==, session + 1);
 
 	/* Between helpers the agent alone: the path and the WireGuard session stay as they are. */
@@ -1350,6 +1367,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/official-two-answers", test_official_two_answers);
 	g_test_add_func("/core/conn/helper-timing", test_helper_timing);
 	g_test_add_func("/core/conn/publish", test_publish);
+	g_test_add_func("/core/conn/publish-not-lazy", test_publish_not_lazy);
 	g_test_add_func("/core/conn/late-traffic", test_late_traffic_is_captured);
 	g_test_add_func("/core/conn/helper-waits", test_helper_waits_for_handshake);
 	g_test_add_func("/core/conn/pair-before-publish", test_pair_before_publish);
