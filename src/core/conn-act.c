@@ -79,7 +79,7 @@ static const struct {
 	[NBH_CONN_QUEUED] = { FALSE, 0, "waiting for a turn to check" },
 	[NBH_CONN_SIGNALING] = { FALSE, TIMER(OFFER), "waiting for the peer's answer" },
 	[NBH_CONN_CHECKING] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(ATTEMPT), "checking" },
-	[NBH_CONN_UP] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(PUBLISH) | TIMER(HANDSHAKE), NULL },
+	[NBH_CONN_UP] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(PUBLISH) | TIMER(FORWARD) | TIMER(HANDSHAKE), NULL },
 	[NBH_CONN_DEGRADED] = { FALSE, TIMER(OFFER), "the direct path was lost, waiting for the peer's answer" },
 	[NBH_CONN_BACKOFF] = { TRUE, TIMER(OFFER) | TIMER(HOLD),
 	                       "no candidate pair answered (both behind symmetric NATs?)" },
@@ -355,8 +355,16 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
 	}
 	nbh_conn_publish(s);
 
-	if (conn->woken_here && conn->has_initiation && !new_session)
-		nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = conn->path.endpoint;
+	/*
+	 * An official peer that controls begins a handshake of its own at the same moment, and crossing
+	 * ones undo each other: ours goes out only if its own does not come.
+	 */
+	if (conn->woken_here && conn->has_initiation && !new_session) {
+		if (conn->controlling || conn->far_is_helper)
+			nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = conn->path.endpoint;
+		else
+			nbh_conn_arm(s, NBH_CONN_TIMER_FORWARD, FORWARD_LATE_MS);
+	}
 	conn->woken_here = FALSE;
 	conn->has_initiation = FALSE;
 
@@ -371,8 +379,8 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  *
  *   far end                      we control        we are controlled
  *   helper                       at once           at its handshake, or after 250 ms
- *   official, our initiation     at once + FORWARD at once + FORWARD   (architecture.md 5)
- *     was captured
+ *   official, our initiation     at once + FORWARD at once; FORWARD    (architecture.md 5)
+ *     was captured                                 if it is silent
  *   official, else               after 50 ms, new   after 100 ms, new   (rules 6, 7, 17)
  *     not lazy, the first time   after 150 ms, new
  *

@@ -475,6 +475,7 @@ static void on_handshake(NbhConnStep *s)
 
 	conn->handshake_at = at;
 	conn->had_handshake = TRUE;
+	nbh_conn_disarm(s, NBH_CONN_TIMER_FORWARD);
 	if (conn->state == NBH_CONN_UP && !nbh_conn_is_armed(conn, NBH_CONN_TIMER_PUBLISH))
 		nbh_conn_arm_at(s, NBH_CONN_TIMER_HANDSHAKE, nbh_conn_handshake_deadline(conn));
 }
@@ -549,6 +550,9 @@ static void on_timer(NbhConnStep *s)
 		break;
 	case NBH_CONN_TIMER_PUBLISH:
 		nbh_conn_publish_direct(s, !conn->far_is_helper);
+		break;
+	case NBH_CONN_TIMER_FORWARD:
+		nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = s->conn->path.endpoint;
 		break;
 	case NBH_CONN_TIMER_ATTEMPT:
 		fail(s, "ATTEMPT_TIMEOUT");
