@@ -79,7 +79,7 @@ static const struct {
 	[NBH_CONN_QUEUED] = { FALSE, 0, "waiting for a turn to check" },
 	[NBH_CONN_SIGNALING] = { FALSE, TIMER(OFFER), "waiting for the peer's answer" },
 	[NBH_CONN_CHECKING] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(ATTEMPT), "checking" },
-	[NBH_CONN_UP] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(PUBLISH) | TIMER(FORWARD) | TIMER(HANDSHAKE), NULL },
+	[NBH_CONN_UP] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(PUBLISH) | TIMER(RENEW) | TIMER(HANDSHAKE), NULL },
 	[NBH_CONN_DEGRADED] = { FALSE, TIMER(OFFER), "the direct path was lost, waiting for the peer's answer" },
 	[NBH_CONN_BACKOFF] = { TRUE, TIMER(OFFER) | TIMER(HOLD),
 	                       "no candidate pair answered (both behind symmetric NATs?)" },
@@ -357,14 +357,16 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
 
 	/*
 	 * An official peer that controls begins a handshake of its own at the same moment, and crossing
-	 * ones undo each other: ours goes out only if its own does not come.
+	 * ones undo each other.
 	 */
-	if (conn->woken_here && conn->has_initiation && !new_session) {
-		if (conn->controlling || conn->far_is_helper)
-			nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = conn->path.endpoint;
-		else
-			nbh_conn_arm(s, NBH_CONN_TIMER_FORWARD, FORWARD_LATE_MS);
-	}
+	if (conn->woken_here && conn->has_initiation && !new_session && (conn->controlling || conn->far_is_helper))
+		nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = conn->path.endpoint;
+	/*
+	 * A userspace official client often sends two initiations within a millisecond when it was
+	 * woken (evidence 4); ours, answered in vain, would try again after 5 s. Once is enough.
+	 */
+	if (!conn->far_is_helper && !conn->is_renewal)
+		nbh_conn_arm(s, NBH_CONN_TIMER_RENEW, RENEW_MS);
 	conn->woken_here = FALSE;
 	conn->has_initiation = FALSE;
 
@@ -379,14 +381,16 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  *
  *   far end                      we control        we are controlled
  *   helper                       at once           at its handshake, or after 250 ms
- *   official, our initiation     at once + FORWARD at once; FORWARD    (architecture.md 5)
- *     was captured                                 if it is silent
+ *   official, our initiation     at once + FORWARD at once             (architecture.md 5)
+ *     was captured
  *   official, else               after 50 ms, new   after 100 ms, new   (rules 6, 7, 17)
  *     not lazy, the first time   after 150 ms, new
  *
  * An official client believes only a handshake that is newer than its ICE connection (rule 17), and
  * that may come up some milliseconds after ours. One without lazy connections even gives the peer to
  * WireGuard only then: an initiation that comes before is lost, and the next one comes 5 s later.
+ *
+ * Official and no handshake 600 ms later: once more, anew.
  *
  * Between helpers only one side begins the first handshake. An endpoint with a keepalive makes
  * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
@@ -399,6 +403,7 @@ void nbh_conn_publish_selection(NbhConnStep *s)
 	NbhConn *conn = s->conn;
 	gboolean is_first = !conn->had_handshake && !conn->had_path && !conn->woken_here;
 
+	conn->is_renewal = FALSE;
 	if (conn->far_is_helper && !conn->controlling && is_first)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
 	else if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))

@@ -25,7 +25,7 @@
 #define PUBLISH_CONTROLLING_MS 50 /* see nbh_conn_publish_selection() */
 #define PUBLISH_NOT_LAZY_MS 150  /* see nbh_conn_publish_selection() */
 #define PUBLISH_HELPER_MS 250    /* see nbh_conn_publish_selection() */
-#define FORWARD_LATE_MS 500      /* netbird-wg reports a handshake within 250 ms */
+#define RENEW_MS 600             /* netbird-wg reports a handshake within 250 ms */
 #define ATTEMPT_MS 15000         /* libnice fails after 7 s, the official agent after 12 s */
 #define ANSWER_STALE_MS 1000     /* an ANSWER that waited longer for a slot is confirmed by an OFFER */
 #define FAILURES_MAX 2           /* attempts of one pair of sessions */

@@ -433,6 +433,7 @@ static void on_adopt(NbhConnStep *s)
 	conn->offer_base_ms = conn->offer_nominal_ms = OFFER_AFTER_LOSS_MS;
 	nbh_conn_enter(s, NBH_CONN_UP, "ADOPTED");
 	if (conn->path.kind != NBH_PATH_DIRECT || !nbh_endpoint_equal(&conn->path.endpoint, &conn->pair.remote)) {
+		conn->is_renewal = TRUE; /* a WireGuard session may live */
 		nbh_conn_publish_direct(s, FALSE);
 		return;
 	}
@@ -475,7 +476,7 @@ static void on_handshake(NbhConnStep *s)
 
 	conn->handshake_at = at;
 	conn->had_handshake = TRUE;
-	nbh_conn_disarm(s, NBH_CONN_TIMER_FORWARD);
+	nbh_conn_disarm(s, NBH_CONN_TIMER_RENEW);
 	if (conn->state == NBH_CONN_UP && !nbh_conn_is_armed(conn, NBH_CONN_TIMER_PUBLISH))
 		nbh_conn_arm_at(s, NBH_CONN_TIMER_HANDSHAKE, nbh_conn_handshake_deadline(conn));
 }
@@ -551,8 +552,9 @@ static void on_timer(NbhConnStep *s)
 	case NBH_CONN_TIMER_PUBLISH:
 		nbh_conn_publish_direct(s, !conn->far_is_helper);
 		break;
-	case NBH_CONN_TIMER_FORWARD:
-		nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = s->conn->path.endpoint;
+	case NBH_CONN_TIMER_RENEW:
+		s->conn->is_renewal = TRUE;
+		nbh_conn_publish_direct(s, TRUE);
 		break;
 	case NBH_CONN_TIMER_ATTEMPT:
 		fail(s, "ATTEMPT_TIMEOUT");

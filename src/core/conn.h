@@ -109,7 +109,7 @@ typedef enum {
 	NBH_CONN_TIMER_CANDIDATES, /* send the candidates again: 50 ms, then 1 s (rule 9) */
 	NBH_CONN_TIMER_HOLD,       /* 100 ms: remote credentials to ice (rule 3) */
 	NBH_CONN_TIMER_PUBLISH,    /* 100 ms after selection, controlled, official (rule 6) */
-	NBH_CONN_TIMER_FORWARD,    /* the far end should have begun the handshake; ours after all */
+	NBH_CONN_TIMER_RENEW,      /* no handshake 600 ms after the endpoint, official: anew, once */
 	NBH_CONN_TIMER_ATTEMPT,    /* an attempt that neither selects nor fails: 15 s */
 	NBH_CONN_TIMER_HANDSHAKE,  /* no handshake on the new path (30 s), or stale (210 s) */
 	NBH_CONN_N_TIMERS
@@ -243,6 +243,7 @@ typedef struct {
 	gboolean had_handshake; /* a WireGuard session may exist that the far end may have dropped */
 	gboolean renew;         /* the next selection needs a new WireGuard session (rule 17) */
 	gboolean woken_here, has_initiation;
+	gboolean is_renewal; /* the path that is published is the second try */
 
 	nbh_mono state_since, session_began, selected_at, handshake_at; /* 0: never */
 	nbh_mono published_at, renewed_at; /* the direct path; with a new WireGuard session */

@@ -100,34 +100,35 @@ static void test_restart_adopts(void)
 static void test_idle_and_wake(void)
 {
 	static const guint8 initiation[NBH_WG_INITIATION_LEN] = { 1 };
-	Host a = { .n_paths = 0 }, b = { .n_paths = 0 };
+	Host one = { .n_paths = 0 }, two = { .n_paths = 0 };
+	Host *a, *b; /* a controls: only then the initiation goes out */
 	NbhSignalMessage idle = { .type = NBH_SIGNAL_GO_IDLE };
 	struct nbh_endpoint to;
 	guint32 session;
 
 	test_host_open(&a, "192.0.2.1");
 	test_host_open(&b, "192.0.2.2");
-	give_map(&a, &b, "0.77.1"); /* with an official peer's rules */
-	give_map(&b, &a, "0.77.1");
-	until_direct(&a, &b);
-	session = path(&a, &b)->session;
-	nbh_peers_message(a.peers, &b.public_key, &idle);
-	g_assert_cmpint(path(&a, &b)->kind, ==, NBH_PATH_IDLE);
-	g_assert_cmpuint(path(&a, &b)->session, >, session);
-	session = path(&a, &b)->session;
+	give_map(a, b, "0.77.1"); /* with an official peer's rules */
+	give_map(b, a, "0.77.1");
+	until_direct(a, b);
+	session = path(a, b)->session;
+	nbh_peers_message(a->peers, &b->public_key, &idle);
+	g_assert_cmpint(path(a, b)->kind, ==, NBH_PATH_IDLE);
+	g_assert_cmpuint(path(a, b)->session, >, session);
+	session = path(a, b)->session;
 
-	nbh_peers_wake(a.peers, &b.public_key, initiation, sizeof(initiation), TRUE);
+	nbh_peers_wake(a->peers, &b->public_key, initiation, sizeof(initiation), TRUE);
 
-	while (nbh_ice_fake_n_forwards(a.ice, &to) == 0)
+	while (nbh_ice_fake_n_forwards(a->ice, &to) == 0)
 		g_main_context_iteration(NULL, TRUE);
 
 	/* The captured initiation went out, the peer was not made anew. */
-	g_assert_true(is_direct(&a, &b));
-	g_assert_cmpuint(path(&a, &b)->session, ==, session);
-	g_assert_true(nbh_endpoint_equal(&to, &path(&a, &b)->endpoint));
-	g_assert_cmpuint(nbh_ice_fake_n_forwards(a.ice, &to), ==, 1);
-	test_host_close(&a);
-	test_host_close(&b);
+	g_assert_true(is_direct(a, b));
+	g_assert_cmpuint(path(a, b)->session, ==, session);
+	g_assert_true(nbh_endpoint_equal(&to, &path(a, b)->endpoint));
+	g_assert_cmpuint(nbh_ice_fake_n_forwards(a->ice, &to), ==, 1);
+	test_host_close(&one);
+	test_host_close(&two);
 }
 
 int main(int argc, char **argv)
