@@ -11,6 +11,7 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 enum {
@@ -122,6 +123,8 @@ int main(int argc, char **argv)
 
 	setlocale(LC_ALL, "");
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* Its private key and clients' setup keys are in memory: no core dump. */
+	(void)prctl(PR_SET_DUMPABLE, 0);
 	nbh_log_init("netbird-hub");
 	if (!nbh_hub_options_parse(argc, argv, &options, &error))
 		return fail(error);
