@@ -268,7 +268,8 @@ static int parse_prefix(const struct nlattr *list_entry, struct wg_devbuild *bui
 		}
 	}
 
-	if (!addr || prefix.len > (prefix.addr.family == AF_INET ? 32 : 128) ||
+	if (!addr || (prefix.addr.family != AF_INET && prefix.addr.family != AF_INET6) ||
+	    prefix.len > (prefix.addr.family == AF_INET ? 32 : 128) ||
 	    mnl_attr_get_payload_len(addr) != (prefix.addr.family == AF_INET ? 4 : 16))
 		return -EBADMSG;
 
@@ -330,6 +331,9 @@ static void get_handshake(const struct nlattr *attr, int64_t *ret_unix_ms)
 		return;
 
 	memcpy(time, mnl_attr_get_payload(attr), sizeof(time));
+	if (time[0] < 0 || time[0] > INT64_MAX / 1000 - 1 || time[1] < 0 || time[1] > 999999999)
+		return;
+
 	*ret_unix_ms = time[0] * 1000 + time[1] / 1000000;
 }
 

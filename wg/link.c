@@ -99,7 +99,8 @@ static int on_address(const struct nlmsghdr *nlh, void *data)
 		    (mnl_attr_get_type(attr) == IFA_ADDRESS && !address))
 			address = attr;
 
-	if (!address || mnl_attr_get_payload_len(address) != (ifa->ifa_family == AF_INET ? 4 : 16))
+	if (!address || mnl_attr_get_payload_len(address) != (ifa->ifa_family == AF_INET ? 4 : 16) ||
+	    ifa->ifa_prefixlen > (ifa->ifa_family == AF_INET ? 32 : 128))
 		return -EBADMSG;
 
 	prefix.addr.family = ifa->ifa_family;

@@ -3,6 +3,7 @@
 #include "wg/nl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -65,11 +66,19 @@ static int on_error_message(const struct nlmsghdr *nlh, struct nbh_why *why)
 	const char *text = NULL;
 	size_t offset = sizeof(*err);
 
-	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*err))
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*err)) {
+		nbh_why_set(why, "%s", strerror(EBADMSG));
 		return -EBADMSG;
+	}
 
 	if (err->error == 0)
 		return 0;
+
+	/* Also keeps the sign right, which tells the caller that this was the end. */
+	if (err->error > 0 || err->error == INT_MIN) {
+		nbh_why_set(why, "no error that exists: %d", err->error);
+		return -EBADMSG;
+	}
 
 	if (nlh->nlmsg_flags & NLM_F_ACK_TLVS) {
 		if (!(nlh->nlmsg_flags & NLM_F_CAPPED) && err->msg.nlmsg_len >= sizeof(err->msg))
@@ -92,6 +101,8 @@ static int on_done_message(const struct nlmsghdr *nlh, struct nbh_why *why)
 	if (mnl_nlmsg_get_payload_len(nlh) >= sizeof(error))
 		memcpy(&error, mnl_nlmsg_get_payload(nlh), sizeof(error));
 
+	if (error == INT_MIN)
+		error = -EBADMSG;
 	if (error < 0)
 		nbh_why_set(why, "%s", strerror(-error));
 	return error < 0 ? error : 0;

@@ -101,14 +101,14 @@ void wg_uapimsg_peers(const struct wg_plan *plan, FILE *out)
 		put_op(&plan->ops[i], out);
 }
 
-static bool number(const char *text, int64_t max, int64_t *ret_value)
+static bool number(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 {
 	char *end;
 	long long value;
 
 	errno = 0;
 	value = strtoll(text, &end, 10);
-	if (errno || end == text || *end || value > max)
+	if (errno || end == text || *end || value < min || value > max)
 		return false;
 
 	*ret_value = value;
@@ -147,15 +147,15 @@ static int parse_peer_line(struct wg_peer *peer, const char *name, char *value,
 		return 0;
 	}
 
-	if (strcmp(name, "persistent_keepalive_interval") == 0 && number(value, UINT16_MAX, &n))
+	if (strcmp(name, "persistent_keepalive_interval") == 0 && number(value, 0, UINT16_MAX, &n))
 		peer->keepalive_s = (uint16_t)n;
-	else if (strcmp(name, "last_handshake_time_sec") == 0 && number(value, INT32_MAX * 16LL, &n))
+	else if (strcmp(name, "last_handshake_time_sec") == 0 && number(value, 0, INT32_MAX * 16LL, &n))
 		peer->last_handshake_unix_ms += n * 1000;
-	else if (strcmp(name, "last_handshake_time_nsec") == 0 && number(value, 999999999, &n))
+	else if (strcmp(name, "last_handshake_time_nsec") == 0 && number(value, 0, 999999999, &n))
 		peer->last_handshake_unix_ms += n / 1000000;
-	else if (strcmp(name, "rx_bytes") == 0 && number(value, INT64_MAX, &n))
+	else if (strcmp(name, "rx_bytes") == 0 && number(value, 0, INT64_MAX, &n))
 		peer->rx_bytes = (uint64_t)n;
-	else if (strcmp(name, "tx_bytes") == 0 && number(value, INT64_MAX, &n))
+	else if (strcmp(name, "tx_bytes") == 0 && number(value, 0, INT64_MAX, &n))
 		peer->tx_bytes = (uint64_t)n;
 	return 0;
 }
@@ -182,7 +182,7 @@ int wg_uapimsg_parse(struct wg_uapiparse *parse, char *line, struct wg_devbuild 
 
 	*value++ = '\0';
 	if (strcmp(line, "errno") == 0)
-		return number(value, INT32_MAX, &parse->error) ? 0 : -EBADMSG;
+		return number(value, -INT32_MAX, INT32_MAX, &parse->error) ? 0 : -EBADMSG;
 
 	if (strcmp(line, "public_key") == 0)
 		return parse_public_key(parse, value, build);
@@ -191,9 +191,9 @@ int wg_uapimsg_parse(struct wg_uapiparse *parse, char *line, struct wg_devbuild 
 		if (from_hex(value, &dev->private_key) < 0)
 			return -EBADMSG;
 		dev->has_private_key = !nbh_key_is_zero(&dev->private_key);
-	} else if (strcmp(line, "listen_port") == 0 && number(value, UINT16_MAX, &n)) {
+	} else if (strcmp(line, "listen_port") == 0 && number(value, 0, UINT16_MAX, &n)) {
 		dev->listen_port = (uint16_t)n;
-	} else if (strcmp(line, "fwmark") == 0 && number(value, UINT32_MAX, &n)) {
+	} else if (strcmp(line, "fwmark") == 0 && number(value, 0, UINT32_MAX, &n)) {
 		dev->fwmark = (uint32_t)n;
 	} else if (parse->peer) {
 		return parse_peer_line(parse->peer, line, value, build);

@@ -16,6 +16,23 @@
 #include "base/limits.h"
 #include "base/lock.h"
 
+/* printf() for a terminal: the file is not ours alone, and nothing in it may command the terminal. */
+static void G_GNUC_PRINTF(1, 2) say(const char *fmt, ...)
+{
+	g_autofree char *text = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	text = g_strdup_vprintf(fmt, args);
+	va_end(args);
+
+	for (char *p = text; *p; p++)
+		if (g_ascii_iscntrl(*p) && *p != '\n')
+			*p = '?';
+
+	fputs(text, stdout);
+}
+
 static const char *text_at(const struct nbh_json_value *object, const char *key)
 {
 	const char *text = nbh_json_string(nbh_json_get(object, key));
@@ -44,15 +61,15 @@ static void show_server(const struct nbh_json_value *root, const char *key, cons
 	gboolean up = bool_at(server, "connected");
 	gsize len = strlen(key);
 
-	printf("%s: %s%s%s", title, up ? "Connected" : "Disconnected", !url[0] ? "" : up ? " to " : " from ", url);
+	say("%s: %s%s%s", title, up ? "Connected" : "Disconnected", !url[0] ? "" : up ? " to " : " from ", url);
 
 	if (strncmp(error, key, len) == 0 && strncmp(error + len, ": ", 2) == 0)
 		error += len + 2; /* it is named already */
 
 	if (error[0])
-		printf(", reason: %s", error);
+		say(", reason: %s", error);
 
-	printf("\n");
+	say("\n");
 }
 
 static void show_peer_detail(const struct nbh_json_value *peer)
@@ -60,23 +77,23 @@ static void show_peer_detail(const struct nbh_json_value *peer)
 	const struct nbh_json_value *types = nbh_json_get(peer, "iceCandidateType");
 	const struct nbh_json_value *ends = nbh_json_get(peer, "iceCandidateEndpoint");
 
-	printf("\n %s:\n", text_at(peer, "fqdn")[0] ? text_at(peer, "fqdn") : text_at(peer, "publicKey"));
-	printf("  NetBird IP: %s\n", text_at(peer, "netbirdIp"));
-	printf("  Public key: %s\n", text_at(peer, "publicKey"));
-	printf("  Status: %s (%s)\n", text_at(peer, "status"), text_at(peer, "state"));
-	printf("  Connection type: %s\n", text_at(peer, "connectionType"));
+	say("\n %s:\n", text_at(peer, "fqdn")[0] ? text_at(peer, "fqdn") : text_at(peer, "publicKey"));
+	say("  NetBird IP: %s\n", text_at(peer, "netbirdIp"));
+	say("  Public key: %s\n", text_at(peer, "publicKey"));
+	say("  Status: %s (%s)\n", text_at(peer, "status"), text_at(peer, "state"));
+	say("  Connection type: %s\n", text_at(peer, "connectionType"));
 
 	if (text_at(peer, "whyNotDirect")[0])
-		printf("  Not direct because: %s\n", text_at(peer, "whyNotDirect"));
+		say("  Not direct because: %s\n", text_at(peer, "whyNotDirect"));
 
-	printf("  ICE candidate (Local/Remote): %s/%s\n", text_at(types, "local"), text_at(types, "remote"));
-	printf("  ICE candidate endpoints (Local/Remote): %s/%s\n", text_at(ends, "local"), text_at(ends, "remote"));
-	printf("  WireGuard endpoint: %s\n", text_at(peer, "endpoint"));
-	printf("  Last connection update: %s\n", text_at(peer, "lastStatusUpdate"));
-	printf("  Last WireGuard handshake: %s\n", text_at(peer, "lastWireguardHandshake"));
-	printf("  Transfer status (received/sent): %lld B/%lld B\n", (long long)int_at(peer, "transferReceived"),
-	       (long long)int_at(peer, "transferSent"));
-	printf("  Agent version: %s\n", text_at(peer, "agentVersion"));
+	say("  ICE candidate (Local/Remote): %s/%s\n", text_at(types, "local"), text_at(types, "remote"));
+	say("  ICE candidate endpoints (Local/Remote): %s/%s\n", text_at(ends, "local"), text_at(ends, "remote"));
+	say("  WireGuard endpoint: %s\n", text_at(peer, "endpoint"));
+	say("  Last connection update: %s\n", text_at(peer, "lastStatusUpdate"));
+	say("  Last WireGuard handshake: %s\n", text_at(peer, "lastWireguardHandshake"));
+	say("  Transfer status (received/sent): %lld B/%lld B\n", (long long)int_at(peer, "transferReceived"),
+	    (long long)int_at(peer, "transferSent"));
+	say("  Agent version: %s\n", text_at(peer, "agentVersion"));
 }
 
 static void show_peer_line(const struct nbh_json_value *peer)
@@ -85,16 +102,16 @@ static void show_peer_line(const struct nbh_json_value *peer)
 	const char *why = text_at(peer, "whyNotDirect");
 	const char *name = text_at(peer, "fqdn")[0] ? text_at(peer, "fqdn") : text_at(peer, "publicKey");
 
-	printf("  %-40s %-16s %s", name, text_at(peer, "netbirdIp"), text_at(peer, "status"));
+	say("  %-40s %-16s %s", name, text_at(peer, "netbirdIp"), text_at(peer, "status"));
 
 	if (why[0])
-		printf(", not direct: %s", why);
+		say(", not direct: %s", why);
 	else if (text_at(peer, "endpoint")[0])
-		printf(", direct to %s", text_at(peer, "endpoint"));
+		say(", direct to %s", text_at(peer, "endpoint"));
 	else if (text_at(ends, "remote")[0])
-		printf(", direct to %s", text_at(ends, "remote")); /* chosen; WireGuard gets it in a moment */
+		say(", direct to %s", text_at(ends, "remote")); /* chosen; WireGuard gets it in a moment */
 
-	printf("\n");
+	say("\n");
 }
 
 static void show_peers(const struct nbh_json_value *root, gboolean detail)
@@ -102,8 +119,8 @@ static void show_peers(const struct nbh_json_value *root, gboolean detail)
 	const struct nbh_json_value *peers = nbh_json_get(root, "peers");
 	const struct nbh_json_value *list = nbh_json_get(peers, "details");
 
-	printf("Peers count: %lld/%lld Connected\n", (long long)int_at(peers, "connected"),
-	       (long long)int_at(peers, "total"));
+	say("Peers count: %lld/%lld Connected\n", (long long)int_at(peers, "connected"),
+	    (long long)int_at(peers, "total"));
 
 	for (size_t i = 0; i < nbh_json_length(list); i++) {
 		if (detail)
@@ -113,15 +130,18 @@ static void show_peers(const struct nbh_json_value *root, gboolean detail)
 	}
 
 	if (detail && nbh_json_length(list) > 0)
-		printf("\n");
+		say("\n");
 }
 
 static void show_notes(const struct nbh_json_value *root)
 {
 	const struct nbh_json_value *notes = nbh_json_get(root, "notes");
 
-	for (size_t i = 0; i < nbh_json_length(notes); i++)
-		printf("Note: %s\n", nbh_json_string(nbh_json_at(notes, i)));
+	for (size_t i = 0; i < nbh_json_length(notes); i++) {
+		const char *note = nbh_json_string(nbh_json_at(notes, i));
+
+		say("Note: %s\n", note ? note : "");
+	}
 }
 
 /* Nobody can write status.json then: what it says may be old. */
@@ -146,35 +166,35 @@ static void show(const struct nbh_json_value *root, gboolean running, gboolean d
 
 	const char *status = text_at(root, "daemonStatus");
 
-	printf("Daemon: %s%s, version %s\n", running ? status : "not running",
-	       strcmp(status, "NeedsLogin") == 0      ? ", this host has to log in again" :
-	       running && strcmp(status, "Idle") == 0 ? " (netbird-helper up connects)" :
-	                                                "",
-	       text_at(root, "daemonVersion"));
+	say("Daemon: %s%s, version %s\n", running ? status : "not running",
+	    strcmp(status, "NeedsLogin") == 0      ? ", this host has to log in again" :
+	    running && strcmp(status, "Idle") == 0 ? " (netbird-helper up connects)" :
+	                                             "",
+	    text_at(root, "daemonVersion"));
 
 	if (!running)
-		printf("What follows was so at %s; tunnels stay without the daemon\n", text_at(root, "updatedAt"));
+		say("What follows was so at %s; tunnels stay without the daemon\n", text_at(root, "updatedAt"));
 
 	show_server(root, "management", "Management");
 	show_server(root, "signal", "Signal");
-	printf("ICE: %s%s\n", text_at(ice, "backend")[0] ? "isolated by " : "not available",
-	       text_at(ice, "backend"));
+	say("ICE: %s%s\n", text_at(ice, "backend")[0] ? "isolated by " : "not available",
+	    text_at(ice, "backend"));
 
 	if (text_at(ice, "error")[0])
-		printf("ICE error: %s\n", text_at(ice, "error"));
+		say("ICE error: %s\n", text_at(ice, "error"));
 
-	printf("WireGuard: interface %s %s, port %lld, %s%s%s\n", text_at(wg, "interface"),
-	       bool_at(wg, "up") ? "up" : "down", (long long)int_at(root, "wireguardPort"),
-	       !text_at(wg, "backend")[0]           ? "not started" :
-	       bool_at(root, "usesKernelInterface") ? "kernel" :
-	                                              "user space",
-	       text_at(wg, "error")[0] ? ", error: " : "", text_at(wg, "error"));
+	say("WireGuard: interface %s %s, port %lld, %s%s%s\n", text_at(wg, "interface"),
+	    bool_at(wg, "up") ? "up" : "down", (long long)int_at(root, "wireguardPort"),
+	    !text_at(wg, "backend")[0]           ? "not started" :
+	    bool_at(root, "usesKernelInterface") ? "kernel" :
+	                                           "user space",
+	    text_at(wg, "error")[0] ? ", error: " : "", text_at(wg, "error"));
 
 	if (text_at(wg, "publishError")[0])
-		printf("Publishing failed: %s\n", text_at(wg, "publishError"));
+		say("Publishing failed: %s\n", text_at(wg, "publishError"));
 
-	printf("FQDN: %s\n", text_at(root, "fqdn"));
-	printf("NetBird IP: %s\n", text_at(root, "netbirdIp"));
+	say("FQDN: %s\n", text_at(root, "fqdn"));
+	say("NetBird IP: %s\n", text_at(root, "netbirdIp"));
 	show_peers(root, detail);
 	show_notes(root);
 }

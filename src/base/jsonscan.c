@@ -383,8 +383,8 @@ static int compare_keys(const void *va, const void *vb)
 static int check_keys(struct scan *s)
 {
 	struct level *level = &s->levels[s->depth - 1];
-	struct span *keys = s->keys + level->n_keys_before;
 	size_t n = s->n_keys - level->n_keys_before;
+	struct span *keys = n > 0 ? s->keys + level->n_keys_before : NULL; /* there may be no memory yet */
 
 	if (n > 1)
 		qsort(keys, n, sizeof(*keys), compare_keys);

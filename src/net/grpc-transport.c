@@ -430,7 +430,7 @@ static char *foreign_greeting(const GByteArray *first)
 	g_autofree char *text = g_strndup((const char *)first->data, MIN(first->len, FIRST_LEN));
 
 	if (g_str_has_prefix(text, "HTTP/1.") && strlen(text) == FIRST_LEN && g_ascii_isdigit(text[7]) &&
-	    g_ascii_isdigit(text[9]) && g_ascii_isdigit(text[10]) && g_ascii_isdigit(text[11]))
+	    text[8] == ' ' && g_ascii_isdigit(text[9]) && g_ascii_isdigit(text[10]) && g_ascii_isdigit(text[11]))
 		return g_strdup_printf("does not speak HTTP/2 (it answered %s)", text);
 	if (first->len >= 2 && first->data[0] == TLS_ALERT && first->data[1] == TLS_MAJOR)
 		return g_strdup("does not speak HTTP/2 without TLS");

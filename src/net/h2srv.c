@@ -168,7 +168,8 @@ static void die(NbhH2srv *conn)
 	clear_source(&conn->again);
 	clear_source(&conn->ping);
 	clear_source(&conn->pong);
-	nbh_stream_want_write(conn->stream, FALSE);
+	/* At once: unread bytes would wake the loop until the owner frees us. */
+	g_clear_pointer(&conn->stream, nbh_stream_free);
 	conn->closing = add_idle(on_closing, conn);
 }
 

@@ -25,7 +25,7 @@ typedef struct {
 
 /* first: bytes already read from the stream (the preface). Takes the stream. */
 NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first, const NbhH2srvEvents *events, gpointer owner);
-NbhStream *nbh_h2srv_stream(NbhH2srv *conn);
+NbhStream *nbh_h2srv_stream(NbhH2srv *conn); /* NULL when the connection is over */
 /* GOAWAY; what is queued still goes out, calls end, then on_closed. */
 void nbh_h2srv_shutdown(NbhH2srv *conn);
 void nbh_h2srv_free(NbhH2srv *conn); /* NULL is fine; on_gone for every call, no on_closed */

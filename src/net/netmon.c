@@ -65,7 +65,7 @@ static int on_link(const struct nlmsghdr *header, void *data)
 	Dump *dump = data;
 	Link link = { 0 };
 
-	if (header->nlmsg_type != RTM_NEWLINK)
+	if (header->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(header) < sizeof(*info))
 		return MNL_CB_OK;
 	link.index = (guint32)info->ifi_index;
 	link.is_up = (info->ifi_flags & IFF_UP) != 0;
@@ -109,12 +109,15 @@ static int on_address(const struct nlmsghdr *header, void *data)
 	const struct nlattr *attr;
 	Dump *dump = data;
 	NbhNetmonAddress address = { 0 };
-	guint32 flags = info->ifa_flags;
 	struct nbh_addr local = { 0 };
 	const Link *link;
+	guint32 flags;
 
-	if (header->nlmsg_type != RTM_NEWADDR || (info->ifa_family != AF_INET && info->ifa_family != AF_INET6))
+	if (header->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(header) < sizeof(*info) ||
+	    (info->ifa_family != AF_INET && info->ifa_family != AF_INET6) ||
+	    info->ifa_prefixlen > (info->ifa_family == AF_INET ? 32 : 128))
 		return MNL_CB_OK;
+	flags = info->ifa_flags;
 	mnl_attr_for_each(attr, header, sizeof(*info))
 	{
 		int type = mnl_attr_get_type(attr);

@@ -196,14 +196,15 @@ gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage
 		}
 	} else if (message.type == NBH_SIGNAL_CANDIDATE) {
 		/* Its grammar is core/candidate.c's business. */
-		if (!body->payload || strlen(body->payload) >= sizeof(message.candidate)) {
+		gsize n = body->payload ? strlen(body->payload) : 0;
+
+		if (n == 0 || n >= sizeof(message.candidate)) {
 			g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
-				    "CANDIDATE: payload %s",
-				    body->payload ? "too long" : "missing");
+				    "CANDIDATE: payload %s", n ? "too long" : "missing");
 			return FALSE;
 		}
 
-		g_strlcpy(message.candidate, body->payload, sizeof(message.candidate));
+		memcpy(message.candidate, body->payload, n + 1);
 	}
 
 	*ret_message = message;
