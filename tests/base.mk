@@ -90,18 +90,3 @@ check_PROGRAMS += %D%/lib/launcher-main %D%/lib/fake-child
 %C%_lib_fake_child_LDADD = $(BASE_LIBS)
 dist_check_SCRIPTS += %D%/unit/test-launcher
 TESTS += %D%/unit/test-launcher
-
-# Readers of base on any bytes; tests/fuzz/README.md.
-EXTRA_DIST += %D%/fuzz/README.md
-check_PROGRAMS += %D%/fuzz/replay-base
-%C%_fuzz_replay_base_SOURCES = %D%/fuzz/fuzz-base.c %D%/fuzz/fuzz.h %D%/fuzz/replay.c
-%C%_fuzz_replay_base_LDADD = $(BASE_LIBS)
-dist_check_SCRIPTS += %D%/fuzz/run-base
-TESTS += %D%/fuzz/run-base
-if FUZZING
-noinst_PROGRAMS += %D%/fuzz/fuzz-base
-%C%_fuzz_fuzz_base_SOURCES = %D%/fuzz/fuzz-base.c %D%/fuzz/fuzz.h
-%C%_fuzz_fuzz_base_CFLAGS = $(AM_CFLAGS) -fsanitize=fuzzer
-%C%_fuzz_fuzz_base_LDADD = $(BASE_LIBS)
-%C%_fuzz_fuzz_base_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
-endif

@@ -1,0 +1,36 @@
+/* netmap.cache of this key and server, whatever follows: its two lengths and two messages. */
+#include "config.h"
+
+#include "app/cache.h"
+#include "base/log.h"
+
+#include "tests/fuzz/fuzz.h"
+
+#define URL "http://192.0.2.1:80"
+#define MAGIC "netbird-helper netmap.cache 1\n"
+
+static void on_update(const NbhMgmtUpdate *update, gpointer owner)
+{
+	guint *n_maps = owner;
+
+	fuzz_require(*n_maps == 0); /* the map comes last */
+	*n_maps += update->map != NULL;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	static const struct nbh_key own = { { 9 } };
+	g_autoptr(GString) text = g_string_new(MAGIC);
+	NbhCache *cache;
+	guint n_maps = 0;
+	int dirfd;
+
+	nbh_log_set_level("error");
+	g_string_append_printf(text, "%s\n" URL "\n", nbh_key_format(&own).text);
+	g_string_append_len(text, fuzz_chars(data), (gssize)len);
+	dirfd = fuzz_file("netmap.cache", text->str, text->len);
+	cache = nbh_cache_new(dirfd, &own, URL);
+	(void)nbh_cache_load(cache, on_update, &n_maps);
+	nbh_cache_free(cache);
+	return 0;
+}
