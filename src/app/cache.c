@@ -89,14 +89,18 @@ NbhCache *nbh_cache_new(int dirfd, const struct nbh_key *own_public, const char 
 	return cache;
 }
 
+void nbh_cache_flush(NbhCache *cache)
+{
+	if (cache->is_dirty)
+		write_now(cache);
+}
+
 void nbh_cache_free(NbhCache *cache)
 {
 	if (!cache)
 		return;
 
-	if (cache->is_dirty)
-		write_now(cache);
-
+	nbh_cache_flush(cache);
 	g_source_destroy(cache->timer);
 	g_source_unref(cache->timer);
 	g_clear_pointer(&cache->servers, g_bytes_unref);

@@ -24,6 +24,8 @@ void nbh_cache_free(NbhCache *cache);
 gboolean nbh_cache_load(NbhCache *cache, void (*on_update)(const NbhMgmtUpdate *update, gpointer owner), gpointer owner);
 /* A Sync message that was applied. Written some seconds later, once for many. */
 void nbh_cache_keep(NbhCache *cache, const NbhMgmtUpdate *update);
+/* Writes what is not written yet, now. */
+void nbh_cache_flush(NbhCache *cache);
 /* The server does not want us any more. */
 void nbh_cache_forget(NbhCache *cache);
 

@@ -207,6 +207,7 @@ static void go_down(Engine *engine)
 
 	nbh_log(NBH_LOG_NOTICE, "app", "down");
 	engine->is_down = TRUE;
+	nbh_cache_flush(engine->cache); /* a logout removes it, and nothing may come behind that */
 	nbh_engine_disconnect(engine);
 	nbh_engine_set_text(&engine->mgmt_error, "");
 	nbh_engine_set_text(&engine->signal_error, "");

@@ -88,7 +88,10 @@ def main(lab):
     check(a.command("login").stdout.split()[1].split("/")[0] == address, "login again: same address")
 
     # logout deregisters: the other side forgets us. Twice is as good as once.
+    a.proc = a.host.start("up-again", [a.program, "up", "--config-dir", a.dir], env=a.env)
+    wait_connected(a)
     a.command("logout")
+    a.stop()
     wait_for(lambda: b.peer(key) is None, 15, "logout: the peer is gone from the other's peers.json")
     a.command("logout")
     check(not os.path.exists(os.path.join(a.dir, "netmap.cache")), "logout left the old map")
