@@ -20,6 +20,7 @@ typedef struct {
 	struct nbh_key mallory;
 	guint n_opens, n_candidates; /* what netbird-ice was asked for because of mallory */
 	guint n_sent;                /* messages to mallory */
+	gint64 began_usec;
 	NbhCandidate last;
 } Fixture;
 
@@ -81,6 +82,13 @@ static void set_up(Fixture *f, gconstpointer data)
 	test_run_until(test_host_is_direct(&f->us, &f->honest.public_key) &&
 		       test_host_is_direct(&f->honest, &f->us.public_key));
 	f->n_sent = 0;
+	f->began_usec = g_get_monotonic_time();
+}
+
+/* What a slow machine earns meanwhile. */
+static guint earned(const Fixture *f, guint every_ms)
+{
+	return (guint)((g_get_monotonic_time() - f->began_usec) / 1000 / every_ms);
 }
 
 static void tear_down(Fixture *f, gconstpointer data)
@@ -125,8 +133,8 @@ static void test_offers(Fixture *f, gconstpointer data)
 		say_offer(f, i % 2 ? NBH_SIGNAL_OFFER : NBH_SIGNAL_ANSWER, i);
 	test_drain_loop();
 	g_assert_cmpuint(f->n_opens, >, 0);
-	g_assert_cmpuint(f->n_opens, <=, NBH_PEER_SESSIONS_BURST + 1);
-	g_assert_cmpuint(f->n_sent, <=, 4 * NBH_PEER_SESSIONS_BURST);
+	g_assert_cmpuint(f->n_opens, <=, NBH_PEER_SESSIONS_BURST + earned(f, NBH_PEER_SESSION_EVERY_MS));
+	g_assert_cmpuint(f->n_sent, <=, 4 * (NBH_PEER_SESSIONS_BURST + earned(f, NBH_PEER_SESSION_EVERY_MS)));
 
 	/* And the honest one may begin anew at any time. */
 	nbh_ice_fake_lose(f->us.ice, &f->honest.public_key);
@@ -161,8 +169,9 @@ static void test_sleep_and_wake(Fixture *f, gconstpointer data)
 	}
 	test_drain_loop();
 	g_assert_cmpuint(test_host_path(&f->us, &f->mallory)->session, >, before);
-	g_assert_cmpuint(test_host_path(&f->us, &f->mallory)->session, <=, before + NBH_PEER_SESSIONS_BURST);
-	g_assert_cmpuint(f->n_sent, <=, 2 * NBH_PEER_SESSIONS_BURST);
+	g_assert_cmpuint(test_host_path(&f->us, &f->mallory)->session, <=,
+			 before + NBH_PEER_SESSIONS_BURST + earned(f, NBH_PEER_SESSION_EVERY_MS));
+	g_assert_cmpuint(f->n_sent, <=, 2 * (NBH_PEER_SESSIONS_BURST + earned(f, NBH_PEER_SESSION_EVERY_MS)));
 }
 
 /* 10 000 of them, all good: 25 count, and the signal messages are not even read for ever. */
@@ -193,8 +202,12 @@ static void test_message_limit(Fixture *f, gconstpointer data)
 	g_assert_cmpuint(f->n_candidates, ==, 1);
 	for (guint i = 0; i < 10 * NBH_PEER_MESSAGES_BURST; i++)
 		say_candidate(f, "");
-	say_candidate(f, "1 1 udp 1 203.0.113.2 1000 typ host");
-	g_assert_cmpuint(f->n_candidates, ==, 1);
+	for (guint i = 0; i < 100; i++) {
+		g_autofree char *text = g_strdup_printf("1 1 udp 1 203.0.113.2 %u typ host", 1000 + i);
+
+		say_candidate(f, text);
+	}
+	g_assert_cmpuint(f->n_candidates, <=, 1 + earned(f, NBH_PEER_MESSAGE_EVERY_MS));
 }
 
 /* Nothing that is not an address of somebody else; what is looked up or sent for it is nothing. */
