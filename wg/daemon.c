@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #define RETRY_MIN_MS 1000
+#define REMOVAL_SURE_MS 200
 #define WG_DIR_NAME "wg"
 
 struct wg_daemon {
@@ -49,6 +50,7 @@ struct wg_daemon {
 	unsigned report_failures;
 	int last_error;           /* of the last turn, -errno */
 	nbh_mono turn_at;         /* when to look at everything again */
+	nbh_mono gone_at;         /* device.json; NBH_MONO_NEVER: it is there, or never was */
 };
 
 static int64_t unix_ms(void)
@@ -125,9 +127,26 @@ static void log_outcome(struct wg_daemon *daemon, const char *error_before)
 		        daemon->failures, daemon->head.error);
 }
 
-/* Returns whether there is a state to apply. */
-static bool load(struct wg_daemon *daemon)
+/*
+ * device.json has gone: `netbird-helper down`, or somebody is removing the whole directory, which
+ * must not cost a tunnel. The second takes private.key along, at most a moment later.
+ */
+static bool is_removal_in_doubt(struct wg_daemon *daemon, bool had_device, nbh_mono now)
 {
+	if (!had_device || daemon->wanted.has_device) {
+		daemon->gone_at = NBH_MONO_NEVER;
+		return false;
+	}
+
+	if (daemon->gone_at.usec == NBH_MONO_NEVER.usec)
+		daemon->gone_at = now;
+	return !daemon->wanted.has_key || nbh_mono_diff_ms(now, daemon->gone_at) < REMOVAL_SURE_MS;
+}
+
+/* Returns whether there is a state to apply. */
+static bool load(struct wg_daemon *daemon, nbh_mono now)
+{
+	bool had_device = daemon->wanted.has_device;
 	static const char *const codes[] = {
 		[WG_FILE_KEY] = "private-key",
 		[WG_FILE_DEVICE] = "refused",
@@ -139,6 +158,13 @@ static bool load(struct wg_daemon *daemon)
 	for (int i = 0; i < WG_N_FILES; i++)
 		if (refusals[i].refused)
 			complain(daemon, -EBADMSG, codes[i], &refusals[i].why);
+
+	if (is_removal_in_doubt(daemon, had_device, now)) {
+		daemon->wanted.has_device = true; /* as it was */
+		if (!daemon->wanted.has_key)
+			complain(daemon, -EBADMSG, codes[WG_FILE_KEY], &refusals[WG_FILE_KEY].why);
+		return false;
+	}
 
 	return !refusals[WG_FILE_KEY].refused;
 }
@@ -249,7 +275,7 @@ static void turn(struct wg_daemon *daemon, nbh_mono now)
 		r = enter_dir(daemon, &why);
 	if (r < 0)
 		complain(daemon, r, "other", &why); /* nothing there to read: nothing changes */
-	else if (load(daemon))
+	else if (load(daemon, now))
 		apply(daemon, now);
 
 	wg_wanted_forget_key(&daemon->wanted);
@@ -257,6 +283,8 @@ static void turn(struct wg_daemon *daemon, nbh_mono now)
 	daemon->turn_at = nbh_mono_add_ms(now, NBH_RECONCILE_MS);
 	if (daemon->failures > 0 && daemon->failures < 7 && daemon->last_error != -EBADMSG)
 		daemon->turn_at = nbh_mono_add_ms(now, (int64_t)RETRY_MIN_MS << (daemon->failures - 1));
+	if (daemon->gone_at.usec != NBH_MONO_NEVER.usec && daemon->last_error == 0)
+		daemon->turn_at = nbh_mono_add_ms(daemon->gone_at, REMOVAL_SURE_MS);
 	report(daemon, now);
 }
 
@@ -433,6 +461,7 @@ int wg_daemon_run(const struct wg_options *options)
 		.apply = { .wg_dirfd = -1, .dry_run = options->dry_run },
 		.watch = { .fd = -1, .dirfd = -1 },
 		.wg_dirfd = -1, .lock_fd = -1, .signal_fd = -1, .addr_fd = -1,
+		.gone_at = NBH_MONO_NEVER,
 	};
 	int code = start(&daemon);
 
