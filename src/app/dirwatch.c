@@ -41,6 +41,10 @@ static gboolean concerns_us(NbhDirwatch *watch, const struct inotify_event *even
 	if (event->wd == watch->wg_wd)
 		return strcmp(name, "status.json") == 0;
 
+	/* status.json is ours and nobody else's to remove: perhaps the whole directory goes. */
+	if (event->wd == watch->dir_wd && (event->mask & IN_DELETE) && strcmp(name, "status.json") == 0)
+		return TRUE;
+
 	return event->wd == watch->dir_wd && strcmp(name, "down") == 0;
 }
 

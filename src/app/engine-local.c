@@ -82,6 +82,9 @@ static gboolean on_status_timer(gpointer owner)
 
 	nbh_engine_drop(&engine->status_timer);
 
+	if (engine->status_unwritten)
+		nbh_engine_enter_dir_again(engine);
+
 	if (engine->have_peer_config && !engine->device_written)
 		nbh_engine_publish_device(engine);
 

@@ -79,6 +79,9 @@ gboolean nbh_engine_refresh_stun(gpointer owner);
 void nbh_engine_source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_source, gpointer owner);
 extern const NbhPublishEvents nbh_engine_publish_events;
 
+/* engine.c: the directory was removed and made again; what we know goes into the new one. */
+void nbh_engine_enter_dir_again(Engine *engine);
+
 /* engine-servers.c */
 void nbh_engine_servers_init(Engine *engine);
 void nbh_engine_connect(Engine *engine);

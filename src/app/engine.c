@@ -7,10 +7,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
 
+#include "app/status.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -242,6 +244,69 @@ static void on_dir_change(gpointer owner)
 		go_up(engine);
 
 	read_wg_status(engine);
+
+	/* Somebody removed it: written again, or found impossible and tried again. */
+	if (faccessat(engine->dirfd, NBH_STATUS_NAME, F_OK, 0) < 0)
+		nbh_engine_status_changed(engine);
+}
+
+/* The identity that we run with must be the one that is there after the next start. */
+static gboolean put_identity(Engine *engine, int dirfd)
+{
+	struct nbh_why why = { "" };
+	struct nbh_key found;
+	gboolean is_same;
+
+	if (nbh_keyfile_create(dirfd, "private.key", &engine->private_key, &why) == 0)
+		return nbh_configfile_write(dirfd, engine->config, &why) == 0;
+
+	if (nbh_keyfile_read(dirfd, "private.key", &found, &why) < 0)
+		return FALSE;
+
+	is_same = nbh_key_equal(&found, &engine->private_key);
+	nbh_key_wipe(&found);
+
+	if (is_same)
+		return TRUE;
+
+	nbh_log(NBH_LOG_WARN, "app", "config-dir-replaced key=other next=start-again");
+	engine->exit_code = NBH_EXIT_FAILURE;
+	g_main_loop_quit(engine->loop);
+	return FALSE;
+}
+
+void nbh_engine_enter_dir_again(Engine *engine)
+{
+	nbh_cleanup_close int dirfd = open(engine->options->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	nbh_cleanup_close int lockfd = -1;
+	struct stat now, then;
+	NbhDirwatch *watch;
+
+	if (dirfd < 0 || fstat(dirfd, &now) < 0 || fstat(engine->dirfd, &then) < 0 ||
+	    (now.st_dev == then.st_dev && now.st_ino == then.st_ino))
+		return;
+
+	if (nbh_lock_take(dirfd, NBH_LOCK_HELPER, &lockfd, NULL) < 0 || !put_identity(engine, dirfd))
+		return;
+
+	watch = nbh_dirwatch_new(engine->options->dir, on_dir_change, engine, NULL);
+
+	/* The same number: everybody who was given it is in the new directory, too. */
+	if (!watch || dup3(dirfd, engine->dirfd, O_CLOEXEC) < 0) {
+		nbh_dirwatch_free(watch);
+		return;
+	}
+
+	nbh_log(NBH_LOG_NOTICE, "app", "config-dir-replaced dir=%s", engine->options->dir);
+	nbh_dirwatch_free(engine->watch);
+	engine->watch = watch;
+	nbh_close_fd(&engine->lockfd);
+	engine->lockfd = nbh_steal_fd(&lockfd);
+	nbh_close_fd(&engine->wg_dirfd);
+	engine->wg_dirfd = -1;
+	engine->device_written = FALSE;
+	nbh_publish_again(engine->publish);
+	nbh_engine_status_changed(engine);
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */

@@ -157,6 +157,20 @@ static int copy_key(const char *file, int *ret_fd, struct nbh_why *why)
 	return r;
 }
 
+/* How each user gets to the directory. */
+static void find_ways(struct nbh_launch *launch)
+{
+	/* No more than a place to start from: each user's own rights count from there. */
+	nbh_close_fd(&launch->path_fd);
+	launch->path_fd = keep_fd(openat(launch->dir.fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+
+	for (int role = 0; role < NBH_LAUNCH_N_ROLES; role++) {
+		struct nbh_identity identity = nbh_launch_identity(launch, (enum nbh_launch_role)role);
+
+		launch->is_reachable[role] = nbh_confdir_is_reachable(&launch->dir, &identity);
+	}
+}
+
 int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *const *helper_args,
                     const char *setup_key_file, struct nbh_why *why)
 {
@@ -179,17 +193,30 @@ int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *con
 		return r;
 	}
 
-	/* No more than a place to start from: each user's own rights count from there. */
-	launch->path_fd = keep_fd(openat(launch->dir.fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+	find_ways(launch);
 	prepare_uapi_dir(&launch->users);
-
-	for (int role = 0; role < NBH_LAUNCH_N_ROLES; role++) {
-		struct nbh_identity identity = nbh_launch_identity(launch, (enum nbh_launch_role)role);
-
-		launch->is_reachable[role] = nbh_confdir_is_reachable(&launch->dir, &identity);
-	}
-
 	return 0;
+}
+
+int nbh_launch_enter_again(struct nbh_launch *launch, struct nbh_why *why)
+{
+	struct nbh_confdir dir;
+	struct stat now, then;
+	int r;
+
+	if (stat(launch->dir.path, &now) < 0 || fstat(launch->dir.fd, &then) < 0 ||
+	    (now.st_dev == then.st_dev && now.st_ino == then.st_ino))
+		return 0;
+
+	r = nbh_confdir_prepare(launch->dir.path, &launch->users, &dir, why);
+
+	if (r < 0)
+		return r;
+
+	nbh_confdir_close(&launch->dir);
+	launch->dir = dir;
+	find_ways(launch);
+	return 1;
 }
 
 void nbh_launch_clear(struct nbh_launch *launch)

@@ -45,6 +45,8 @@ struct nbh_identity nbh_launch_identity(const struct nbh_launch *launch, enum nb
  */
 int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *const *helper_args,
                     const char *setup_key_file, struct nbh_why *why);
+/* Prepares the directory if it was removed and made again: 1; 0: it is the same, or there is none. */
+int nbh_launch_enter_again(struct nbh_launch *launch, struct nbh_why *why);
 void nbh_launch_clear(struct nbh_launch *launch);
 
 /* The pid, or -errno. What fails in the child is logged there; it ends with 126 or 127. */

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -43,6 +44,7 @@ struct launcher {
 	struct nbh_launch launch;
 	struct child children[NBH_LAUNCH_N_ROLES];
 	int signal_fd, lock_fd; /* owned */
+	int parent_fd;          /* owned; inotify: the directory may be made again there */
 	char *const *helper_args_again; /* borrowed */
 	bool is_stopping, was_killed;
 	nbh_mono kill_at;
@@ -359,26 +361,83 @@ static int do_what_is_due(struct launcher *launcher)
 	return nbh_mono_before(now, next) ? (int)nbh_mono_diff_ms(next, now) + 1 : 0;
 }
 
+/* A watch that cannot be had costs only this: a directory that is made again is not ours at once. */
+static void watch_parent(struct launcher *launcher)
+{
+	char parent[PATH_MAX], *slash;
+
+	snprintf(parent, sizeof(parent), "%s", launcher->launch.dir.path);
+	slash = strrchr(parent, '/');
+
+	if (!slash)
+		return;
+
+	slash[1] = '\0';
+	launcher->parent_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	if (launcher->parent_fd >= 0)
+		(void)inotify_add_watch(launcher->parent_fd, parent, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+}
+
+/* Removed and made again: the helper brings its files back, netbird-ice needs a new socket. */
+static void on_parent(struct launcher *launcher)
+{
+	struct child *ice = &launcher->children[NBH_LAUNCH_ICE];
+	struct nbh_why why = { "" };
+	char buf[4096];
+	int lock_fd = -1, r;
+
+	while (read(launcher->parent_fd, buf, sizeof(buf)) > 0)
+		;
+
+	r = nbh_launch_enter_again(&launcher->launch, &why);
+
+	if (r == 0)
+		return;
+
+	if (r > 0)
+		r = nbh_lock_take(launcher->launch.dir.fd, NBH_LOCK_LAUNCHER, &lock_fd, &why);
+
+	if (r < 0) {
+		nbh_log(NBH_LOG_ERROR, "launcher", "config-dir-replaced: %s", why.text);
+		return;
+	}
+
+	nbh_log(NBH_LOG_NOTICE, "launcher", "config-dir-replaced dir=%s", launcher->launch.dir.path);
+	nbh_close_fd(&launcher->lock_fd);
+	launcher->lock_fd = lock_fd;
+
+	if (ice->state == RUNNING)
+		send_signal(ice, SIGTERM);
+}
+
 static void turn(struct launcher *launcher, int timeout_ms)
 {
-	struct pollfd fds[1 + NBH_LAUNCH_N_ROLES] = { { .fd = launcher->signal_fd, .events = POLLIN } };
+	enum { ON_SIGNAL, ON_CHILD, ON_PARENT = ON_CHILD + NBH_LAUNCH_N_ROLES, N_FDS };
+	struct pollfd fds[N_FDS] = {
+		[ON_SIGNAL] = { .fd = launcher->signal_fd, .events = POLLIN },
+		[ON_PARENT] = { .fd = launcher->parent_fd, .events = POLLIN },
+	};
 
 	/* poll() passes over those that are -1. */
 	for (int i = 0; i < NBH_LAUNCH_N_ROLES; i++)
-		fds[1 + i] = (struct pollfd){ .fd = launcher->children[i].pidfd, .events = POLLIN };
+		fds[ON_CHILD + i] = (struct pollfd){ .fd = launcher->children[i].pidfd, .events = POLLIN };
 
 	if (poll(fds, NBH_N_ELEMENTS(fds), timeout_ms) <= 0)
 		return;
 
 	for (int i = 0; i < NBH_LAUNCH_N_ROLES; i++) {
-		if (fds[1 + i].revents) {
+		if (fds[ON_CHILD + i].revents) {
 			/* If it is our child after all (we are process 1), reap() takes the zombie. */
 			on_ended(launcher, &launcher->children[i], NULL);
 		}
 	}
 
-	if (fds[0].revents)
+	if (fds[ON_SIGNAL].revents)
 		on_signal(launcher);
+
+	if (fds[ON_PARENT].revents && !launcher->is_stopping)
+		on_parent(launcher);
 }
 
 static int open_signals(void)
@@ -431,6 +490,7 @@ int nbh_launcher_run(const struct nbh_launcher_options *options)
 {
 	struct launcher launcher = { .signal_fd = -1,
 		                     .lock_fd = -1,
+		                     .parent_fd = -1,
 		                     .helper_args_again = options->helper_args_again };
 	struct nbh_why why = { "" };
 	int code = EX_CONFIG, r;
@@ -453,12 +513,14 @@ int nbh_launcher_run(const struct nbh_launcher_options *options)
 		code = EXIT_FAILURE;
 	} else {
 		say_users(&launcher.launch);
+		watch_parent(&launcher);
 		code = run_loop(&launcher);
 	}
 
 	for (int i = 0; i < NBH_LAUNCH_N_ROLES && launcher.signal_fd >= 0; i++)
 		nbh_close_fd(&launcher.children[i].pidfd);
 
+	nbh_close_fd(&launcher.parent_fd);
 	nbh_close_fd(&launcher.signal_fd);
 	nbh_close_fd(&launcher.lock_fd);
 	nbh_launch_clear(&launcher.launch);

@@ -171,6 +171,13 @@ void nbh_publish_changed(NbhPublish *publish)
 	arm(publish, since_ms >= NBH_PUBLISH_DELAY_MS ? 0 : NBH_PUBLISH_DELAY_MS - (guint)since_ms);
 }
 
+void nbh_publish_again(NbhPublish *publish)
+{
+	free(publish->last);
+	publish->last = NULL;
+	nbh_publish_changed(publish);
+}
+
 gboolean nbh_publish_device(NbhPublish *publish, const struct nbh_device *device, GError **error)
 {
 	struct nbh_why why = { "" };

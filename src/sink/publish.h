@@ -31,6 +31,8 @@ void nbh_publish_free(NbhPublish *publish); /* NULL is fine; nothing is written 
 /* Held at first: nothing is written before the sessions of an earlier run are known. */
 void nbh_publish_release(NbhPublish *publish);
 void nbh_publish_changed(NbhPublish *publish);
+/* The directory is another: whatever was written before is not there. */
+void nbh_publish_again(NbhPublish *publish);
 
 /* Writes device.json now if it differs. FALSE: reason in error. */
 gboolean nbh_publish_device(NbhPublish *publish, const struct nbh_device *device, GError **error);
