@@ -20,7 +20,7 @@ TESTS += %D%/scenario/test-peers
 %C%_scenario_test_peers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_scenario_test_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
 	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
-	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+	$(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
 
 check_PROGRAMS += %D%/unit/test-app-cache
 TESTS += %D%/unit/test-app-cache
@@ -36,11 +36,11 @@ TESTS += %D%/scenario/test-hostile-peers
 %C%_scenario_test_hostile_peers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_scenario_test_hostile_peers_LDADD = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a \
 	src/path/libnbh-path.a src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
-	$(NGHTTP2_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+	$(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
 
 # These need all that app is linked with; no network, no other process.
 APP_FULL_LIBS = src/app/libnbh-app.a src/signal/libnbh-signal.a src/ice/libnbh-ice.a src/path/libnbh-path.a \
-	src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) \
+	src/net/libnbh-net.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) \
 	$(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
 
 check_PROGRAMS += %D%/unit/test-app-status %D%/unit/test-app-srflx %D%/unit/test-app-dirwatch

@@ -24,7 +24,10 @@ EXTRA_DIST += %D%/data/config.json %D%/data/device.json %D%/data/peers.json %D%/
 EXTRA_DIST += %D%/data/hostile/expected.txt \
 	%D%/data/hostile/config-blacklist-33.json \
 	%D%/data/hostile/config-blacklist.json \
+	%D%/data/hostile/config-ca.json \
 	%D%/data/hostile/config-hostname.json \
+	%D%/data/hostile/config-proxy-https.json \
+	%D%/data/hostile/config-proxy.json \
 	%D%/data/hostile/config-level.json \
 	%D%/data/hostile/config-psk.json \
 	%D%/data/hostile/config-setup-key.json \

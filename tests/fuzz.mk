@@ -23,7 +23,7 @@ endif
 # The same for all: a linker takes what it needs.
 FUZZ_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(MNL_CFLAGS)
 FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/hub/libnbh-hub.a src/net/libnbh-net.a src/ice/libnbh-iced.a \
-	src/ice/libnbh-ice.a wg/libnbh-wg.a $(WIRE_LIBS) $(BASE_LIBS) $(NICE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) \
+	src/ice/libnbh-ice.a wg/libnbh-wg.a $(WIRE_LIBS) $(BASE_LIBS) $(NICE_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) \
 	$(SQLITE_LIBS) $(GLIB_LIBS)
 
 %C%_fuzz_fuzz_addr_SOURCES = %D%/fuzz/fuzz-addr.c

@@ -1,7 +1,7 @@
 # The hub, and the gRPC server side in src/net that it is built on.
 HUB_TEST_LIBS = src/hub/libnbh-hub.a src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a \
 	src/net/libnbh-net.a $(WIRE_LIBS) $(BASE_LIBS) \
-	$(NGHTTP2_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(GLIB_LIBS)
+	$(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(GLIB_LIBS)
 
 hub_tests = %D%/unit/test-h2srv %D%/unit/test-hub-front %D%/unit/test-hub-parts %D%/unit/test-hub-store \
 	%D%/unit/test-hub-maps %D%/unit/test-hub-signal %D%/unit/test-hub-stun %D%/contract/test-hub-clients
@@ -13,8 +13,8 @@ TESTS += $(hub_tests)
 %C%_unit_test_h2srv_LDADD = %D%/lib/libnbh-test-net.a $(HUB_TEST_LIBS)
 
 %C%_unit_test_hub_front_SOURCES = %D%/unit/test-hub-front.c %D%/lib/h2client.c %D%/lib/h2client.h
-%C%_unit_test_hub_front_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
-%C%_unit_test_hub_front_LDADD = $(HUB_TEST_LIBS)
+%C%_unit_test_hub_front_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(OPENSSL_CFLAGS)
+%C%_unit_test_hub_front_LDADD = %D%/lib/libnbh-test-net.a $(HUB_TEST_LIBS)
 
 %C%_unit_test_hub_parts_SOURCES = %D%/unit/test-hub-parts.c
 %C%_unit_test_hub_parts_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
@@ -38,6 +38,6 @@ TESTS += $(hub_tests)
 
 %C%_contract_test_hub_clients_SOURCES = %D%/contract/test-hub-clients.c
 %C%_contract_test_hub_clients_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
-%C%_contract_test_hub_clients_LDADD = $(HUB_TEST_LIBS)
+%C%_contract_test_hub_clients_LDADD = %D%/lib/libnbh-test-net.a $(HUB_TEST_LIBS)
 
 EXTRA_DIST += %D%/netns/hub-official.sh

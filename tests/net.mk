@@ -1,19 +1,32 @@
 # Tests of this area: programs, data, scripts.
 check_LIBRARIES += %D%/lib/libnbh-test-net.a
-%C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(OPENSSL_CFLAGS)
 %C%_lib_libnbh_test_net_a_SOURCES = \
+	%D%/lib/certs.c %D%/lib/certs.h \
 	%D%/lib/grpcserver.c %D%/lib/grpcserver.h \
 	%D%/lib/h2peer.c %D%/lib/h2peer.h \
 	%D%/lib/listener.c %D%/lib/listener.h \
 	%D%/lib/loop.h
 
-NET_TEST_LIBS = src/net/libnbh-net.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+NET_TEST_LIBS = src/net/libnbh-net.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
 
 check_PROGRAMS += %D%/unit/test-stream
 TESTS += %D%/unit/test-stream
 %C%_unit_test_stream_SOURCES = %D%/unit/test-stream.c
 %C%_unit_test_stream_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_stream_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
+check_PROGRAMS += %D%/unit/test-tls
+TESTS += %D%/unit/test-tls
+%C%_unit_test_tls_SOURCES = %D%/unit/test-tls.c
+%C%_unit_test_tls_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(OPENSSL_CFLAGS)
+%C%_unit_test_tls_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
+check_PROGRAMS += %D%/unit/test-proxy
+TESTS += %D%/unit/test-proxy
+%C%_unit_test_proxy_SOURCES = %D%/unit/test-proxy.c
+%C%_unit_test_proxy_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_proxy_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
 
 check_PROGRAMS += %D%/unit/test-grpc
 TESTS += %D%/unit/test-grpc
@@ -29,7 +42,7 @@ TESTS += %D%/unit/test-netmon
 
 # Order: who needs comes before who is needed.
 SERVER_TEST_LIBS = src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a src/net/libnbh-net.a \
-	$(WIRE_LIBS) src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+	$(WIRE_LIBS) src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
 
 check_PROGRAMS += %D%/unit/test-mgmt
 TESTS += %D%/unit/test-mgmt

@@ -107,7 +107,8 @@ static int load_config(const NbhOptions *options, int dirfd, struct nbh_config *
 
 	if (!take_option("--management-url", options->management_url, ret_config->management_url,
 	                 sizeof(ret_config->management_url)) ||
-	    !take_option("--hostname", options->hostname, ret_config->hostname, sizeof(ret_config->hostname)))
+	    !take_option("--hostname", options->hostname, ret_config->hostname, sizeof(ret_config->hostname)) ||
+	    !take_option("--ca-file", options->ca_file, ret_config->ca_file, sizeof(ret_config->ca_file)))
 		return NBH_EXIT_CONFIG;
 
 	if (nbh_configfile_check(ret_config, &why) < 0) {
@@ -240,6 +241,11 @@ static int launch(const NbhOptions *options, const char *command)
 	if (options->management_url) {
 		args[n++] = "--management-url";
 		args[n++] = options->management_url;
+	}
+
+	if (options->ca_file) {
+		args[n++] = "--ca-file";
+		args[n++] = options->ca_file;
 	}
 
 	if (options->hostname) {

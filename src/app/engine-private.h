@@ -38,6 +38,7 @@ typedef struct {
 	int exit_code;
 
 	NbhHostFacts *facts;
+	NbhDial *dial; /* owned; from connect to disconnect */
 	NbhMgmt *mgmt;
 	NbhSignal *signal;
 	NbhIce *ice;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "app/dialing.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -52,7 +53,7 @@ static void open_signal(Engine *engine, const NbhServerConfig *servers)
 	g_autofree char *url = g_strdup_printf("%s://%s%s%s:%u", servers->signal_tls ? "https" : "http",
 	                                       v6 ? "[" : "", servers->signal_host, v6 ? "]" : "",
 	                                       servers->signal_port);
-	NbhSignalConfig config = { .url = url, .own_private = engine->private_key, .is_known = is_known };
+	NbhSignalConfig config = { .url = url, .own_private = engine->private_key, .is_known = is_known, .dial = engine->dial };
 	g_autoptr(GError) error = NULL;
 
 	if (engine->signal && strcmp(engine->signal_url, url) == 0)
@@ -263,7 +264,11 @@ void nbh_engine_connect(Engine *engine)
 	g_autoptr(GError) error = NULL;
 
 	engine->logged_in = FALSE;
-	engine->mgmt = nbh_mgmt_grpc.open(&config, &events, engine, &error);
+	engine->dial = config.dial = nbh_dialing_new(engine->config, &error);
+
+	if (engine->dial)
+		engine->mgmt = nbh_mgmt_grpc.open(&config, &events, engine, &error);
+
 	nbh_key_wipe(&config.own_private);
 
 	if (!engine->mgmt) {
@@ -297,6 +302,7 @@ void nbh_engine_disconnect(Engine *engine)
 	engine->signal = NULL;
 	nbh_mgmt_grpc.free(engine->mgmt);
 	engine->mgmt = NULL;
+	g_clear_pointer(&engine->dial, nbh_dial_unref);
 	engine->mgmt_up = engine->signal_up = FALSE;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/dialing.h"
 #include "app/engine.h"
 #include "app/meta.h"
 #include "base/addr.h"
@@ -104,12 +105,14 @@ static int talk(const struct nbh_config *config, const struct nbh_key *private_k
 	Oneshot oneshot = { .config = config, .exit_code = NBH_EXIT_FAILURE, .is_login = is_login };
 	NbhMgmtConfig mgmt_config = { .url = config->management_url, .own_private = *private_key, .get_meta = get_meta };
 	g_autoptr(GError) error = NULL;
+	g_autoptr(NbhDial) dial = nbh_dialing_new(config, &error);
 	NbhMgmt *mgmt;
 	guint timer;
 
 	oneshot.facts = nbh_host_facts_new();
 	oneshot.loop = g_main_loop_new(NULL, FALSE);
-	mgmt = nbh_mgmt_grpc.open(&mgmt_config, &events, &oneshot, &error);
+	mgmt_config.dial = dial;
+	mgmt = dial ? nbh_mgmt_grpc.open(&mgmt_config, &events, &oneshot, &error) : NULL;
 	nbh_key_wipe(&mgmt_config.own_private);
 
 	if (mgmt) {

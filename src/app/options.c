@@ -21,7 +21,7 @@ _Static_assert(G_N_ELEMENTS(commands) == NBH_COMMAND_N, "a name for each command
 static const char help[] =
 	"usage: netbird-helper [run] --config-dir DIR\n"
 	"       netbird-helper login --config-dir DIR --management-url URL\n"
-	"                            [--setup-key-file FILE|-] [--hostname NAME]\n"
+	"                            [--setup-key-file FILE|-] [--hostname NAME] [--ca-file FILE]\n"
 	"       netbird-helper up|down|logout --config-dir DIR\n"
 	"       netbird-helper status [--json] [--detail] --config-dir DIR\n"
 	"       netbird-helper version\n"
@@ -37,8 +37,9 @@ static const char help[] =
 	"  logout   delete this peer at the server, then down\n"
 	"\n"
 	"  -c, --config-dir DIR         default " NBH_DEFAULT_DIR "\n"
-	"  -m, --management-url URL     login, up: http://HOST[:PORT]\n"
+	"  -m, --management-url URL     login, up: https://HOST[:PORT] or http://...\n"
 	"      --setup-key-file FILE    login, up: file with the key, - for standard input\n"
+	"      --ca-file FILE           login, up: the server's own CA, instead of the system's\n"
 	"  -n, --hostname NAME          login, up: instead of the system's\n"
 	"      --json                   status: NetBird's JSON\n"
 	"  -d, --detail                 status: everything about each peer\n"
@@ -48,13 +49,14 @@ static const char help[] =
 	"Environment: NB_MANAGEMENT_URL NB_SETUP_KEY NB_SETUP_KEY_FILE NB_HOSTNAME NB_INTERFACE_NAME\n"
 	"NB_WIREGUARD_PORT NB_WG_KERNEL_DISABLED NB_LOG_LEVEL. See netbird-helper(8).\n";
 
-enum { OPT_SETUP_KEY_FILE = 256, OPT_SETUP_KEY, OPT_JSON, OPT_DEBUG, OPT_VERSION };
+enum { OPT_SETUP_KEY_FILE = 256, OPT_SETUP_KEY, OPT_JSON, OPT_DEBUG, OPT_VERSION, OPT_CA_FILE };
 
 static const struct option longopts[] = {
 	{ "config-dir", required_argument, NULL, 'c' },
 	{ "management-url", required_argument, NULL, 'm' },
 	{ "setup-key-file", required_argument, NULL, OPT_SETUP_KEY_FILE },
 	{ "setup-key", required_argument, NULL, OPT_SETUP_KEY },
+	{ "ca-file", required_argument, NULL, OPT_CA_FILE },
 	{ "hostname", required_argument, NULL, 'n' },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "detail", no_argument, NULL, 'd' },
@@ -86,6 +88,9 @@ static int one_option(int c, NbhOptions *options)
 		return -1;
 	case 'n':
 		options->hostname = optarg;
+		return -1;
+	case OPT_CA_FILE:
+		options->ca_file = optarg;
 		return -1;
 	case 'd':
 		options->detail = TRUE;
@@ -121,8 +126,8 @@ static int check(const NbhOptions *options)
 {
 	gboolean configures = options->command == NBH_COMMAND_LOGIN || options->command == NBH_COMMAND_UP;
 
-	if (!configures && (options->management_url || options->setup_key_file || options->hostname))
-		return usage("takes no --management-url, --setup-key-file or --hostname; use login or up",
+	if (!configures && (options->management_url || options->setup_key_file || options->hostname || options->ca_file))
+		return usage("takes no --management-url, --setup-key-file, --hostname or --ca-file; use login or up",
 		             commands[options->command]);
 
 	if (!options->config_dir[0])

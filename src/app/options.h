@@ -21,7 +21,7 @@ typedef enum {
 typedef struct {
 	NbhCommand command;
 	const char *config_dir; /* borrowed from argv */
-	const char *management_url, *setup_key_file, *hostname; /* borrowed; NULL: not given */
+	const char *management_url, *setup_key_file, *hostname, *ca_file; /* borrowed; NULL: not given */
 	gboolean json, detail;
 	const char *debug; /* modules; NULL: not given */
 } NbhOptions;

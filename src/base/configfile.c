@@ -49,6 +49,56 @@ static int read_management_url(const struct nbh_json_value *value, void *out, st
 	return 0;
 }
 
+static int read_path(const struct nbh_json_value *value, char *ret_path, size_t size, struct nbh_why *why)
+{
+	int r = nbh_schema_text(value, ret_path, size, why);
+
+	if (r == 0 && ret_path[0] && ret_path[0] != '/')
+		return nbh_schema_fail(why, "must be an absolute path");
+
+	return r;
+}
+
+static int read_ca_file(const struct nbh_json_value *value, void *out, struct nbh_why *why)
+{
+	struct nbh_config *config = out;
+
+	return read_path(value, config->ca_file, sizeof(config->ca_file), why);
+}
+
+static int read_client_cert_file(const struct nbh_json_value *value, void *out, struct nbh_why *why)
+{
+	struct nbh_config *config = out;
+
+	return read_path(value, config->client_cert_file, sizeof(config->client_cert_file), why);
+}
+
+static int read_client_key_file(const struct nbh_json_value *value, void *out, struct nbh_why *why)
+{
+	struct nbh_config *config = out;
+
+	return read_path(value, config->client_key_file, sizeof(config->client_key_file), why);
+}
+
+/* What it says never reaches why: there may be a password in it. */
+static int read_proxy(const struct nbh_json_value *value, void *out, struct nbh_why *why)
+{
+	struct nbh_config *config = out;
+	char *url = config->proxy;
+	int r = nbh_schema_text(value, url, sizeof(config->proxy), why);
+
+	if (r < 0)
+		return r;
+
+	if (strncmp(url, "https://", 8) == 0)
+		return nbh_schema_fail(why, "https:// proxies are not supported, only http:// ones");
+
+	if (url[0] && strcmp(url, "none") != 0 && strncmp(url, "http://", 7) != 0)
+		return nbh_schema_fail(why, "must begin with http://, or be \"none\"");
+
+	return 0;
+}
+
 static int read_hostname(const struct nbh_json_value *value, void *out, struct nbh_why *why)
 {
 	struct nbh_config *config = out;
@@ -152,6 +202,10 @@ static int read_log_level(const struct nbh_json_value *value, void *out, struct 
 
 static const struct nbh_schema_field config_fields[] = {
 	{ "managementUrl", false, read_management_url },
+	{ "caFile", false, read_ca_file },
+	{ "clientCertFile", false, read_client_cert_file },
+	{ "clientKeyFile", false, read_client_key_file },
+	{ "proxy", false, read_proxy },
 	{ "hostname", false, read_hostname },
 	{ "interface", false, read_interface },
 	{ "listenPort", false, read_listen_port },
@@ -205,6 +259,18 @@ static char *format(const struct nbh_config *config, size_t *ret_len)
 
 	if (config->management_url[0])
 		nbh_jsonw_string(w, "managementUrl", config->management_url);
+
+	if (config->ca_file[0])
+		nbh_jsonw_string(w, "caFile", config->ca_file);
+
+	if (config->client_cert_file[0])
+		nbh_jsonw_string(w, "clientCertFile", config->client_cert_file);
+
+	if (config->client_key_file[0])
+		nbh_jsonw_string(w, "clientKeyFile", config->client_key_file);
+
+	if (config->proxy[0])
+		nbh_jsonw_string(w, "proxy", config->proxy);
 
 	if (config->hostname[0])
 		nbh_jsonw_string(w, "hostname", config->hostname);

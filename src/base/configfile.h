@@ -13,7 +13,11 @@
 
 /* config.json: netbird-config.json(5). Made by login and up; written with fsync, mode 0600. */
 struct nbh_config {
-	char management_url[256];      /* "http://host:port" */
+	char management_url[256];      /* "http://host:port" or "https://..." */
+	char ca_file[512];             /* "": the system's CAs */
+	char client_cert_file[512];    /* "": none */
+	char client_key_file[512];     /* "": in client_cert_file */
+	char proxy[512];               /* "http://[USER:PASSWORD@]host:port"; "none"; "": the environment's */
 	char hostname[256];            /* "": the system's */
 	char interface[IFNAMSIZ];      /* "nbh0" */
 	uint16_t listen_port;          /* 51820 */

@@ -7,6 +7,7 @@
 #define NBH_GRPC_HEADERS_MAX_BYTES (16 * 1024)        /* per response; official ones stay below 1 KiB */
 #define NBH_GRPC_OUTPUT_MAX_BYTES (1024 * 1024)       /* unsent bytes per client connection, then calls fail */
 #define NBH_GRPC_CALLS_MAX 1024                       /* per channel: bursts of Sends for hundreds of peers */
+#define NBH_PROXY_ANSWER_MAX_BYTES 8192               /* head of the answer to CONNECT */
 #define NBH_H2SRV_MESSAGE_MAX_BYTES (1024 * 1024)     /* requests are < 8 KiB in practice: netbird-hub.md 1.2 */
 #define NBH_H2SRV_INPUT_MAX_BYTES (4 * 1024 * 1024)   /* incomplete messages of one connection: anybody can begin 250 */
 #define NBH_H2SRV_STREAMS_MAX 250                     /* as the official main port announces */

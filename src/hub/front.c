@@ -29,6 +29,7 @@ static const char not_grpc[] =
 
 struct _NbhFront {
 	NbhFrontLimits limits;
+	NbhTls *tls; /* ref; NULL: plain only */
 	GHashTable *routes;   /* path, borrowed -> Route, owned */
 	GPtrArray *listeners; /* Listener, owned */
 	GQueue conns;         /* Conn, owned */
@@ -277,7 +278,7 @@ static void take_connection(NbhFront *front, int fd)
 	conn->link.data = conn;
 	g_queue_push_tail_link(&front->conns, &conn->link);
 	set_timer(conn, front->limits.first_bytes_ms, on_first_late);
-	conn->stream = nbh_stream_accept(socket, &sniff_events, conn);
+	conn->stream = nbh_stream_accept(socket, front->tls, &sniff_events, conn);
 }
 
 /*
@@ -397,6 +398,12 @@ gboolean nbh_front_listen(NbhFront *front, const struct nbh_endpoint *endpoint, 
 	return TRUE;
 }
 
+void nbh_front_set_tls(NbhFront *front, NbhTls *tls)
+{
+	nbh_tls_unref(front->tls);
+	front->tls = nbh_tls_ref(tls);
+}
+
 guint nbh_front_connections(const NbhFront *front)
 {
 	return front->conns.length;
@@ -410,6 +417,7 @@ void nbh_front_free(NbhFront *front)
 	while (front->conns.head)
 		conn_free(front->conns.head->data);
 	g_hash_table_unref(front->routes);
+	nbh_tls_unref(front->tls);
 	if (front->spare_fd >= 0)
 		close(front->spare_fd);
 	g_free(front);

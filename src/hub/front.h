@@ -2,13 +2,14 @@
 #define NBH_HUB_FRONT_H
 
 /*
- * The TCP side: listens, tells HTTP/2 from the rest, and hands each gRPC call to the service that
+ * The TCP side: listens, tells TLS from plain and HTTP/2 from the rest, and hands each gRPC call to the service that
  * has its method. Bounds what strangers can hold: connections, time to the first bytes, time without
  * a call. netbird-hub.md 1.1, 11.5.
  */
 
 #include "base/addr.h"
 #include "hub/call.h"
+#include "net/tls.h"
 
 #include <gio/gio.h>
 
@@ -16,7 +17,7 @@ typedef struct _NbhFront NbhFront;
 
 typedef struct {
 	guint connections_max; /* further ones are hung up on */
-	guint first_bytes_ms;  /* to the HTTP/2 preface */
+	guint first_bytes_ms;  /* to the end of the HTTP/2 preface, TLS handshake included */
 	guint no_call_ms;      /* then GOAWAY */
 } NbhFrontLimits;
 
@@ -26,6 +27,8 @@ void nbh_front_add(NbhFront *front, const NbhHubMethod *methods, gpointer servic
 /* An unspecified IPv6 address serves IPv4, too. ret_port: the chosen one when the port was 0. */
 gboolean nbh_front_listen(NbhFront *front, const struct nbh_endpoint *endpoint, guint16 *ret_port,
 			  GError **error);
+/* From now on TLS clients are served, too, on the same port. Keeps a reference. */
+void nbh_front_set_tls(NbhFront *front, NbhTls *tls);
 guint nbh_front_connections(const NbhFront *front);
 void nbh_front_free(NbhFront *front); /* ends all connections; every call's on_gone is called */
 

@@ -90,6 +90,23 @@ static gboolean open_store(NbhHub *hub, const NbhHubConfig *config, struct nbh_k
 	return hub->registry != NULL;
 }
 
+static gboolean read_certificate(NbhHub *hub, const NbhHubConfig *config, GError **error)
+{
+	g_autoptr(GError) why = NULL;
+	NbhTls *tls;
+
+	if (!config->tls_cert)
+		return TRUE;
+	tls = nbh_tls_server_new(config->tls_cert, config->tls_key, &why);
+	if (!tls) {
+		g_set_error(error, NBH_HUB_ERROR, NBH_HUB_ERROR_CONFIG, "TLS: %s", why->message);
+		return FALSE;
+	}
+	nbh_front_set_tls(hub->front, tls);
+	nbh_tls_unref(tls);
+	return TRUE;
+}
+
 static gboolean open_listeners(NbhHub *hub, const NbhHubConfig *config, GError **error)
 {
 	const struct nbh_endpoint everywhere = { .addr = { .family = AF_INET6 },
@@ -129,7 +146,8 @@ static gboolean choose_public_url(NbhHub *hub, const NbhHubConfig *config, GErro
 	}
 	hub->public_url = config->public_url
 				  ? g_strdup(config->public_url)
-				  : g_strdup_printf("http://%s", nbh_endpoint_format(&hub->listen, text));
+				  : g_strdup_printf("%s://%s", config->tls_cert ? "https" : "http",
+						    nbh_endpoint_format(&hub->listen, text));
 	if (!nbh_grpc_url_parse(hub->public_url, &hub->public_tls, host, sizeof(host),
 				&hub->public_port, &why)) {
 		g_set_error(error, NBH_HUB_ERROR, NBH_HUB_ERROR_CONFIG, "--public-url: %s",
@@ -170,8 +188,8 @@ static void make_summary(NbhHub *hub, const NbhHubConfig *config, const struct n
 					: g_strdup("off (machines behind NATs will not find each other)");
 
 	hub->summary = g_strdup_printf(
-		"management and signal on TCP %s, STUN %s; clients use %s; network %s, %u peers",
-		nbh_endpoint_format(&hub->listen, listen), stun, hub->public_url,
+		"management and signal on TCP %s (%s), STUN %s; clients use %s; network %s, %u peers",
+		nbh_endpoint_format(&hub->listen, listen), config->tls_cert ? "TLS and plain" : "plain", stun, hub->public_url,
 		nbh_prefix_format(network, overlay), nbh_registry_peers(hub->registry)->len);
 }
 
@@ -184,7 +202,8 @@ NbhHub *nbh_hub_start(const NbhHubConfig *config, GError **error)
 	hub->lock_fd = -1;
 	hub->front = nbh_front_new(NULL);
 	/* Nothing is answered before the loop runs, so listening first is no race. */
-	if (!open_store(hub, config, &own_private, error) || !open_listeners(hub, config, error) ||
+	if (!open_store(hub, config, &own_private, error) ||
+	    !read_certificate(hub, config, error) || !open_listeners(hub, config, error) ||
 	    !choose_public_url(hub, config, error) ||
 	    !nbh_store_network(hub->store, &network, error)) {
 		nbh_hub_free(hub);

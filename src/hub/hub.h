@@ -14,6 +14,7 @@ typedef struct {
 	gboolean has_listen;        /* else all addresses, port 8080 */
 	struct nbh_endpoint listen; /* port 0: any (tests) */
 	const char *public_url;     /* NULL: made of listen, when that is one address */
+	const char *tls_cert, *tls_key; /* files, both or none; TLS beside plain, on the same port */
 	guint16 stun_port;          /* 0: no STUN */
 	const char *dns_domain;
 	gboolean lazy;

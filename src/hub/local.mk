@@ -20,7 +20,7 @@ noinst_LIBRARIES += %D%/libnbh-hub.a
 	%D%/throttle.c %D%/throttle.h
 
 HUB_LIBS = %D%/libnbh-hub.a src/net/libnbh-net.a $(WIRE_LIBS) $(BASE_LIBS) \
-	$(NGHTTP2_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(GLIB_LIBS)
+	$(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(GLIB_LIBS)
 
 sbin_PROGRAMS += netbird-hub
 netbird_hub_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)

@@ -13,7 +13,7 @@
 typedef struct {
 	const char *public_host; /* as clients reach us */
 	guint16 public_port;
-	gboolean public_tls; /* a proxy in front speaks TLS */
+	gboolean public_tls; /* we, or a proxy in front, speak TLS */
 	guint16 stun_port;   /* 0: no STUN */
 	const char *dns_domain;
 	gboolean lazy;

@@ -24,7 +24,7 @@ static const char summary[] =
 
 /* Raw values, as GOption leaves them. */
 typedef struct {
-	char *dir, *listen, *public_url, *dns_domain, *lazy, *log_level, *expires, *name;
+	char *dir, *listen, *public_url, *tls_cert, *tls_key, *dns_domain, *lazy, *log_level, *expires, *name;
 	int stun;
 	gboolean reusable, json;
 	char **rest;
@@ -35,6 +35,8 @@ static void raw_clear(Raw *raw)
 	g_free(raw->dir);
 	g_free(raw->listen);
 	g_free(raw->public_url);
+	g_free(raw->tls_cert);
+	g_free(raw->tls_key);
 	g_free(raw->dns_domain);
 	g_free(raw->lazy);
 	g_free(raw->log_level);
@@ -146,6 +148,8 @@ static gboolean check_values(Raw *raw, NbhHubOptions *options, GError **error)
 {
 	options->dir = raw->dir ? g_steal_pointer(&raw->dir) : g_strdup(NBH_HUB_DEFAULT_DIR);
 	options->public_url = g_steal_pointer(&raw->public_url);
+	options->tls_cert = g_steal_pointer(&raw->tls_cert);
+	options->tls_key = g_steal_pointer(&raw->tls_key);
 	options->log_level = g_steal_pointer(&raw->log_level);
 	options->name = raw->name ? g_steal_pointer(&raw->name) : g_strdup("");
 	options->reusable = raw->reusable;
@@ -158,6 +162,8 @@ static gboolean check_values(Raw *raw, NbhHubOptions *options, GError **error)
 			return usage(error, "--listen %s: give ADDRESS:PORT, e.g. 0.0.0.0:8080 or [::]:8080",
 				     raw->listen);
 	}
+	if (!options->tls_cert != !options->tls_key)
+		return usage(error, "--tls-cert and --tls-key: give both or none");
 	if (raw->stun < 0 || raw->stun > G_MAXUINT16)
 		return usage(error, "--stun: a UDP port from 1 to 65535, or 0 for none");
 	options->hub.stun_port = (guint16)raw->stun;
@@ -175,6 +181,8 @@ static gboolean check_values(Raw *raw, NbhHubOptions *options, GError **error)
 			     raw->expires);
 	options->hub.dir = options->dir;
 	options->hub.public_url = options->public_url;
+	options->hub.tls_cert = options->tls_cert;
+	options->hub.tls_key = options->tls_key;
 	options->hub.dns_domain = options->dns_domain;
 	return TRUE;
 }
@@ -188,7 +196,10 @@ gboolean nbh_hub_options_parse(int argc, char **argv, NbhHubOptions *ret_options
 		{ "listen", 0, 0, G_OPTION_ARG_STRING, &raw.listen,
 		  "Where to serve (all addresses, port 8080)", "ADDR:PORT" },
 		{ "public-url", 0, 0, G_OPTION_ARG_STRING, &raw.public_url,
-		  "How clients reach it, e.g. http://203.0.113.1:8080", "URL" },
+		  "How clients reach it, e.g. https://hub.example.com:8080", "URL" },
+		{ "tls-cert", 0, 0, G_OPTION_ARG_FILENAME, &raw.tls_cert,
+		  "Certificate and intermediates (PEM); read again when it changes", "FILE" },
+		{ "tls-key", 0, 0, G_OPTION_ARG_FILENAME, &raw.tls_key, "Its private key (PEM)", "FILE" },
 		{ "stun", 0, 0, G_OPTION_ARG_INT, &raw.stun, "UDP port, 0 for none (3478)", "PORT" },
 		{ "dns-domain", 0, 0, G_OPTION_ARG_STRING, &raw.dns_domain,
 		  "Domain of the machines' names (" NBH_HUB_DEFAULT_DOMAIN ")", "NAME" },
@@ -228,6 +239,8 @@ void nbh_hub_options_clear(NbhHubOptions *options)
 {
 	g_free(options->dir);
 	g_free(options->public_url);
+	g_free(options->tls_cert);
+	g_free(options->tls_key);
 	g_free(options->dns_domain);
 	g_free(options->log_level);
 	g_free(options->name);

@@ -21,7 +21,7 @@ typedef struct {
 	NbhHubCommand command;
 	char *dir;
 	NbhHubConfig hub; /* texts are borrowed from this struct */
-	char *public_url, *dns_domain, *log_level;
+	char *public_url, *dns_domain, *log_level, *tls_cert, *tls_key;
 	gboolean reusable, json;
 	gint64 expires_in_s; /* 0: never */
 	char *name;

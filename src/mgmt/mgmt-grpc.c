@@ -501,7 +501,7 @@ static void on_key(int status, const char *message, GBytes *reply, gpointer data
 
 static NbhMgmt *mgmt_open(const NbhMgmtConfig *config, const NbhMgmtEvents *events, gpointer owner, GError **error)
 {
-	NbhGrpcChannel *channel = nbh_grpc_channel_new(config->url, error);
+	NbhGrpcChannel *channel = nbh_grpc_channel_new(config->url, config->dial, error);
 	NbhMgmt *mgmt;
 
 	if (!channel) {

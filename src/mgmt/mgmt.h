@@ -7,6 +7,7 @@
  */
 
 #include "base/key.h"
+#include "net/dial.h"
 #include "wire/mgmtmsg.h"
 
 #include <gio/gio.h>
@@ -35,6 +36,7 @@ typedef struct {
 	struct nbh_key own_private;
 	/* Fills meta anew for each call; strings stay valid until the next call. */
 	void (*get_meta)(NbhMeta *ret_meta, gpointer owner);
+	NbhDial *dial; /* borrowed; NULL: the system's CAs, the environment's proxy */
 } NbhMgmtConfig;
 
 typedef struct {

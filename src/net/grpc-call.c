@@ -167,7 +167,7 @@ int nbh_grpc_call_submit(NbhGrpcCall *call, nghttp2_session *session)
 	int32_t stream_id;
 
 	add_nv(list, ":method", "POST");
-	add_nv(list, ":scheme", "http");
+	add_nv(list, ":scheme", call->channel->tls ? "https" : "http");
 	add_nv(list, ":path", call->path);
 	add_nv(list, ":authority", call->channel->authority);
 	add_nv(list, "content-type", "application/grpc");

@@ -23,6 +23,8 @@ struct _NbhGrpcChannel {
 	char *url, *host;
 	char *authority; /* "host:port", IPv6 in brackets; also how messages name the server */
 	guint16 port;
+	gboolean tls;
+	NbhDial *dial; /* ref */
 	gboolean is_freed;
 	NbhGrpcCall *delivering; /* whose callbacks are on the stack */
 	GrpcTransport *current; /* takes new calls; borrowed from transports */

@@ -10,7 +10,7 @@
 #define STREAM_WINDOW_BYTES (1024 * 1024)
 #define CONNECTION_WINDOW_BYTES (4 * 1024 * 1024)
 
-#define CONNECT_MS 10000  /* resolution and TCP; later PINGs watch over the connection */
+#define CONNECT_MS 10000  /* resolution, TCP, proxy and TLS; later PINGs watch over the connection */
 
 /*
  * Native gRPC ports close a connection after the third PING that follows another within 15 s
@@ -433,7 +433,7 @@ static char *foreign_greeting(const GByteArray *first)
 	    text[8] == ' ' && g_ascii_isdigit(text[9]) && g_ascii_isdigit(text[10]) && g_ascii_isdigit(text[11]))
 		return g_strdup_printf("does not speak HTTP/2 (it answered %s)", text);
 	if (first->len >= 2 && first->data[0] == TLS_ALERT && first->data[1] == TLS_MAJOR)
-		return g_strdup("does not speak HTTP/2 without TLS");
+		return g_strdup("does not speak HTTP/2 without TLS; is it https:// there?");
 	return g_strdup("does not speak HTTP/2");
 }
 
@@ -511,8 +511,10 @@ static const NbhStreamEvents stream_events = { on_up, on_readable, on_writable, 
 
 static void connect_stream(GrpcTransport *transport)
 {
-	transport->stream = nbh_stream_connect(transport->channel->host, transport->channel->port, FALSE,
-					       CONNECT_MS, &stream_events, transport);
+	NbhGrpcChannel *channel = transport->channel;
+
+	transport->stream = nbh_dial_connect(channel->dial, channel->host, channel->port, channel->tls,
+					     CONNECT_MS, &stream_events, transport);
 }
 
 GrpcTransport *nbh_grpc_transport_new(NbhGrpcChannel *channel)

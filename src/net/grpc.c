@@ -11,6 +11,15 @@
 #define KEEPALIVE_ACK_MS 10000
 #define PROBE_ACK_MS 2000
 
+/* A host goes into requests as it is; nothing in it may end a line there. */
+static gboolean is_host(const char *host)
+{
+	for (const guchar *p = (const guchar *)host; *p; p++)
+		if (*p <= ' ' || *p == 0x7f)
+			return FALSE;
+	return *host != '\0';
+}
+
 gboolean nbh_grpc_url_parse(const char *url, gboolean *ret_tls, char *ret_host, gsize host_size, guint16 *ret_port, GError **error)
 {
 	g_autofree char *scheme = NULL, *userinfo = NULL, *host = NULL;
@@ -27,7 +36,7 @@ gboolean nbh_grpc_url_parse(const char *url, gboolean *ret_tls, char *ret_host, 
 			    "\"%s\": must begin with http:// or https://", url);
 		return FALSE;
 	}
-	if (!host || !*host || userinfo || strlen(host) >= host_size || port == 0 || port > 65535) {
+	if (!host || !is_host(host) || userinfo || strlen(host) >= host_size || port == 0 || port > 65535) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
 			    "\"%s\": must have the form %s://HOST:PORT", url, tls ? "https" : "http");
 		return FALSE;
@@ -45,6 +54,7 @@ static void channel_destroy(gpointer data)
 	g_free(channel->url);
 	g_free(channel->host);
 	g_free(channel->authority);
+	nbh_dial_unref(channel->dial);
 }
 
 static void channel_unref(NbhGrpcChannel *channel)
@@ -52,21 +62,24 @@ static void channel_unref(NbhGrpcChannel *channel)
 	g_rc_box_release_full(channel, channel_destroy);
 }
 
-NbhGrpcChannel *nbh_grpc_channel_new(const char *url, GError **error)
+NbhGrpcChannel *nbh_grpc_channel_new(const char *url, NbhDial *dial, GError **error)
 {
 	NbhGrpcChannel *channel;
 	char host[256];
 	guint16 port = 0;
 	gboolean tls = FALSE;
+	g_autoptr(NbhDial) own = NULL;
 
 	if (!nbh_grpc_url_parse(url, &tls, host, sizeof(host), &port, error))
 		return NULL;
-	if (tls) {
-		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-			    "\"%s\": https is not supported yet, use http", url);
-		return NULL;
+	if (!dial) {
+		dial = own = nbh_dial_new(NULL, error);
+		if (!own)
+			return NULL;
 	}
 	channel = g_rc_box_new0(NbhGrpcChannel);
+	channel->dial = nbh_dial_ref(dial);
+	channel->tls = tls;
 	channel->url = g_strdup(url);
 	channel->host = g_strdup(host);
 	channel->port = port;

@@ -7,6 +7,8 @@
  * Callbacks come only from the main loop, `done` exactly once, never after cancel() or free().
  */
 
+#include "net/dial.h"
+
 #include <glib.h>
 
 typedef struct _NbhGrpcChannel NbhGrpcChannel;
@@ -37,8 +39,11 @@ typedef struct {
 	void (*on_done)(NbhGrpcCall *call, int status, const char *message, gpointer owner);
 } NbhGrpcEvents;
 
-/* url: "http://host:port"; a path is dropped, a missing port is 80 or 443. */
-NbhGrpcChannel *nbh_grpc_channel_new(const char *url, GError **error);
+/*
+ * url: "http://host:port" or "https://..."; a path is dropped, a missing port is 80 or 443. dial NULL:
+ * the system's CAs, the environment's proxy; else the channel keeps a reference.
+ */
+NbhGrpcChannel *nbh_grpc_channel_new(const char *url, NbhDial *dial, GError **error);
 const char *nbh_grpc_channel_url(const NbhGrpcChannel *channel);
 /* Drops the connection; its calls end with UNAVAILABLE. The next call connects anew. */
 void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why);
@@ -64,7 +69,7 @@ typedef void (*NbhGrpcReply)(int status, const char *message, GBytes *reply, gpo
 NbhGrpcCall *nbh_grpc_unary(NbhGrpcChannel *channel, const char *method, GBytes *message,
                             guint deadline_ms, NbhGrpcReply on_reply, gpointer owner);
 
-/* "http://host[:port][/...]" -> parts; literal IPv6 in brackets. */
+/* "http[s]://host[:port][/...]" -> parts; literal IPv6 in brackets. */
 gboolean nbh_grpc_url_parse(const char *url, gboolean *ret_tls, char *ret_host, gsize host_size, guint16 *ret_port, GError **error);
 
 #endif

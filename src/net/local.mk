@@ -1,8 +1,11 @@
 noinst_LIBRARIES += %D%/libnbh-net.a
-%C%_libnbh_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(MNL_CFLAGS)
+%C%_libnbh_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(OPENSSL_CFLAGS) $(MNL_CFLAGS)
 %C%_libnbh_net_a_SOURCES = \
+	%D%/dial.c %D%/dial.h \
 	%D%/grpc.c %D%/grpc.h %D%/grpc-call.c %D%/grpc-private.h %D%/grpc-transport.c \
 	%D%/netmon.c %D%/netmon.h \
-	%D%/stream.c %D%/stream.h
+	%D%/proxy.c %D%/proxy.h \
+	%D%/stream.c %D%/stream.h \
+	%D%/tls.c %D%/tls.h %D%/tls-text.c %D%/tls-text.h
 EXTRA_DIST += %D%/README.md
 %C%_libnbh_net_a_SOURCES += %D%/h2srv.c %D%/h2srv.h

@@ -2,6 +2,8 @@
 
 #include "net/stream.h"
 
+#include "base/limits.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,14 +13,30 @@
 
 /* Unanswered data for this long ends a connection: libraries.md 1.3. */
 #define USER_TIMEOUT_MS 20000
+#define TLS_HANDSHAKE 0x16 /* the first byte of every TLS connection: RFC 8446 5.1 */
+
+typedef enum {
+	CONNECTING, /* or accepted and not in the loop yet */
+	ASKING_PROXY,
+	SNIFFING, /* server side: plain or TLS? */
+	HANDSHAKE,
+	UP,
+} Phase;
 
 struct _NbhStream {
 	const NbhStreamEvents *events;
 	gpointer owner;
-	gboolean is_server, is_up, is_closed, is_freed, want_write;
-	char *host; /* client side, for messages */
+	Phase phase;
+	gboolean is_server, is_closed, is_freed, want_write;
+	char *host; /* client side */
 	guint16 port;
 	guint deadline_ms;
+	NbhTls *tls;            /* ref; NULL: plain */
+	NbhTlsLink *link;       /* owned; from HANDSHAKE on */
+	NbhTlsProgress waiting; /* in HANDSHAKE: what for */
+	NbhProxy *proxy;        /* owned; NULL: none */
+	GByteArray *asking;     /* ASKING_PROXY: what is left of the request, then the answer */
+	gboolean is_asked;
 	GCancellable *cancellable; /* of the connect in progress */
 	GSocketConnection *connection; /* client side: owns what socket refers to */
 	GSocket *socket;
@@ -26,7 +44,8 @@ struct _NbhStream {
 	GSocketAddress *remote, *local;
 	GSource *watch;
 	gpointer watch_tag;
-	guint deadline_id, up_id, closed_id;
+	GIOCondition watched;
+	guint deadline_id, up_id, again_id, closed_id;
 	char *error;
 };
 
@@ -42,6 +61,8 @@ static void stream_destroy(gpointer data)
 
 	g_free(stream->host);
 	g_free(stream->error);
+	nbh_tls_unref(stream->tls);
+	nbh_proxy_free(stream->proxy);
 }
 
 static void stream_unref(NbhStream *stream)
@@ -86,6 +107,7 @@ static void stream_close(NbhStream *stream, char *error)
 	drop_watch(stream);
 	clear_source_id(&stream->deadline_id);
 	clear_source_id(&stream->up_id);
+	clear_source_id(&stream->again_id);
 	if (stream->cancellable)
 		g_cancellable_cancel(stream->cancellable);
 	stream->closed_id = g_idle_add_full(G_PRIORITY_DEFAULT, on_closed_idle, stream, NULL);
@@ -102,7 +124,210 @@ static char *error_from_errno(const NbhStream *stream, int err)
 
 static GIOCondition watched(const NbhStream *stream)
 {
-	return stream->want_write ? G_IO_IN | G_IO_OUT : G_IO_IN;
+	switch (stream->phase) {
+	case ASKING_PROXY:
+		return stream->is_asked ? G_IO_IN : G_IO_OUT;
+	case HANDSHAKE:
+		return stream->waiting == NBH_TLS_WANTS_WRITE ? G_IO_OUT : G_IO_IN;
+	case UP:
+		if (stream->want_write || (stream->link && nbh_tls_link_wants_write(stream->link)))
+			return G_IO_IN | G_IO_OUT;
+		break;
+	case CONNECTING:
+	case SNIFFING:
+		break;
+	}
+	return G_IO_IN;
+}
+
+static void update_watch(NbhStream *stream)
+{
+	if (!stream->watch || stream->watched == watched(stream))
+		return;
+	stream->watched = watched(stream);
+	g_source_modify_unix_fd(stream->watch, stream->watch_tag, stream->watched);
+}
+
+static gboolean is_alive(const NbhStream *stream)
+{
+	return !stream->is_closed && !stream->is_freed;
+}
+
+static void stream_up(NbhStream *stream)
+{
+	clear_source_id(&stream->deadline_id);
+	stream->phase = UP;
+	stream->remote = g_socket_get_remote_address(stream->socket, NULL);
+	stream->local = g_socket_get_local_address(stream->socket, NULL);
+	stream->events->on_up(stream, stream->owner);
+}
+
+/* ---- before a stream is up ------------------------------------------------------------------ */
+
+static void handshake(NbhStream *stream)
+{
+	char *error = NULL;
+
+	stream->waiting = nbh_tls_link_handshake(stream->link, &error);
+	if (stream->waiting == NBH_TLS_FAILED)
+		stream_close(stream, error);
+	else if (stream->waiting == NBH_TLS_UP)
+		stream_up(stream);
+}
+
+static void start_tls(NbhStream *stream)
+{
+	char *error = NULL;
+
+	stream->phase = HANDSHAKE;
+	stream->link = stream->is_server ? nbh_tls_accept(stream->tls, stream->fd, &error)
+					 : nbh_tls_connect(stream->tls, stream->fd, stream->host, &error);
+	if (stream->link)
+		handshake(stream);
+	else
+		stream_close(stream, error);
+}
+
+/* TCP, and with it the proxy, is behind us. */
+static void through(NbhStream *stream)
+{
+	if (stream->tls)
+		start_tls(stream);
+	else
+		stream_up(stream);
+}
+
+static void sniff(NbhStream *stream)
+{
+	guint8 first;
+	ssize_t n = recv(stream->fd, &first, 1, MSG_PEEK);
+
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (n <= 0)
+		stream_close(stream, n < 0 ? error_from_errno(stream, errno) : g_strdup("closed by the client"));
+	else if (first == TLS_HANDSHAKE)
+		start_tls(stream);
+	else
+		stream_up(stream);
+}
+
+static char *proxy_error(const NbhStream *stream, const char *problem)
+{
+	return g_strdup_printf("the proxy %s:%u %s", stream->proxy->host, stream->proxy->port, problem);
+}
+
+/* TRUE when all is sent. */
+static gboolean send_request(NbhStream *stream)
+{
+	ssize_t n = send(stream->fd, stream->asking->data, stream->asking->len, MSG_NOSIGNAL);
+
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+		g_autofree char *problem = error_from_errno(stream, errno);
+
+		stream_close(stream, proxy_error(stream, problem));
+	}
+	if (n <= 0)
+		return FALSE;
+	/* It may hold a password. */
+	explicit_bzero(stream->asking->data, (gsize)n);
+	g_byte_array_remove_range(stream->asking, 0, (guint)n);
+	return stream->asking->len == 0;
+}
+
+/* Only up to the end of the head: what follows is the server's. FALSE: not complete. */
+static gboolean receive_answer(NbhStream *stream)
+{
+	guint8 block[NBH_PROXY_ANSWER_MAX_BYTES];
+	guint before = stream->asking->len;
+	ssize_t n = recv(stream->fd, block, sizeof(block) - before, MSG_PEEK);
+	gsize head;
+
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return FALSE;
+	if (n <= 0) {
+		stream_close(stream, proxy_error(stream, "hung up instead of connecting"));
+		return FALSE;
+	}
+	g_byte_array_append(stream->asking, block, (guint)n);
+	head = nbh_proxy_head_len(stream->asking->data, stream->asking->len);
+	if (head)
+		g_byte_array_set_size(stream->asking, (guint)head);
+	(void)recv(stream->fd, block, stream->asking->len - before, 0);
+	if (!head && stream->asking->len == sizeof(block))
+		stream_close(stream, proxy_error(stream, "answers without end"));
+	return head > 0;
+}
+
+static void ask_proxy(NbhStream *stream)
+{
+	g_autofree char *refusal = NULL;
+
+	if (!stream->is_asked) {
+		stream->is_asked = send_request(stream);
+		return;
+	}
+	if (!receive_answer(stream))
+		return;
+	refusal = nbh_proxy_refusal(stream->asking->data, stream->asking->len);
+	if (refusal) {
+		stream_close(stream, proxy_error(stream, refusal));
+		return;
+	}
+	g_clear_pointer(&stream->asking, g_byte_array_unref);
+	through(stream);
+}
+
+static void step(NbhStream *stream)
+{
+	switch (stream->phase) {
+	case ASKING_PROXY:
+		ask_proxy(stream);
+		break;
+	case SNIFFING:
+		sniff(stream);
+		break;
+	case HANDSHAKE:
+		handshake(stream);
+		break;
+	case CONNECTING:
+	case UP:
+		break;
+	}
+}
+
+/* ---- the loop ------------------------------------------------------------------------------- */
+
+/* What OpenSSL has read ahead makes no descriptor readable (libraries.md 3.6). */
+static gboolean has_more(const NbhStream *stream)
+{
+	return is_alive(stream) && stream->link && nbh_tls_link_has_more(stream->link);
+}
+
+static gboolean on_again(gpointer data)
+{
+	NbhStream *stream = data;
+	gboolean go_on;
+
+	g_rc_box_acquire(stream);
+	stream->events->on_readable(stream, stream->owner);
+	go_on = has_more(stream);
+	if (is_alive(stream)) {
+		stream->again_id = go_on ? stream->again_id : 0;
+		update_watch(stream);
+	}
+	stream_unref(stream);
+	return go_on ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+}
+
+static void dispatch_up(NbhStream *stream, GIOCondition ready)
+{
+	/* Errors and hang-ups show in the next read, behind what is still to be read. */
+	if ((ready & (G_IO_IN | G_IO_ERR | G_IO_HUP)) ||
+	    (stream->link && nbh_tls_link_wants_write(stream->link)))
+		stream->events->on_readable(stream, stream->owner);
+	if ((ready & G_IO_OUT) && stream->want_write && is_alive(stream))
+		stream->events->on_writable(stream, stream->owner);
 }
 
 static gboolean watch_dispatch(GSource *source, GSourceFunc unused_func, gpointer unused_data)
@@ -113,11 +338,14 @@ static gboolean watch_dispatch(GSource *source, GSourceFunc unused_func, gpointe
 	(void)unused_func;
 	(void)unused_data;
 	g_rc_box_acquire(stream);
-	/* Errors and hang-ups show in the next read, behind what is still to be read. */
-	if (ready & (G_IO_IN | G_IO_ERR | G_IO_HUP))
-		stream->events->on_readable(stream, stream->owner);
-	if ((ready & G_IO_OUT) && stream->want_write && !stream->is_closed && !stream->is_freed)
-		stream->events->on_writable(stream, stream->owner);
+	if (stream->phase == UP)
+		dispatch_up(stream, ready);
+	else
+		step(stream);
+	if (has_more(stream) && !stream->again_id)
+		stream->again_id = g_idle_add_full(G_PRIORITY_DEFAULT, on_again, stream, NULL);
+	if (is_alive(stream))
+		update_watch(stream);
 	stream_unref(stream);
 	return G_SOURCE_CONTINUE;
 }
@@ -129,7 +357,8 @@ static void add_watch(NbhStream *stream)
 	stream->watch = g_source_new(&watch_funcs, sizeof(StreamWatch));
 	((StreamWatch *)stream->watch)->stream = stream;
 	g_source_set_static_name(stream->watch, "nbh-stream");
-	stream->watch_tag = g_source_add_unix_fd(stream->watch, stream->fd, watched(stream));
+	stream->watched = watched(stream);
+	stream->watch_tag = g_source_add_unix_fd(stream->watch, stream->fd, stream->watched);
 	g_source_attach(stream->watch, NULL);
 }
 
@@ -146,20 +375,34 @@ static void take_socket(NbhStream *stream, GSocket *socket)
 	(void)setsockopt(stream->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
-static void stream_up(NbhStream *stream)
+/* There is a socket: whatever comes first on it. */
+static void begin(NbhStream *stream)
 {
-	clear_source_id(&stream->deadline_id);
-	stream->is_up = TRUE;
-	stream->remote = g_socket_get_remote_address(stream->socket, NULL);
-	stream->local = g_socket_get_local_address(stream->socket, NULL);
+	g_rc_box_acquire(stream);
 	add_watch(stream);
-	stream->events->on_up(stream, stream->owner);
+	if (stream->proxy) {
+		char *request = nbh_proxy_request(stream->proxy, stream->host, stream->port);
+		gsize len = strlen(request);
+
+		stream->phase = ASKING_PROXY;
+		stream->asking = g_byte_array_new_take((guint8 *)request, len);
+		step(stream);
+	} else if (stream->is_server && stream->tls) {
+		stream->phase = SNIFFING;
+		step(stream);
+	} else {
+		through(stream);
+	}
+	if (is_alive(stream))
+		update_watch(stream);
+	stream_unref(stream);
 }
 
 static char *connect_error(const NbhStream *stream, const GError *error)
 {
 	if (error->domain == G_RESOLVER_ERROR)
-		return g_strdup_printf("the host name \"%s\" cannot be resolved", stream->host);
+		return g_strdup_printf("the host name \"%s\" cannot be resolved",
+				       stream->proxy ? stream->proxy->host : stream->host);
 	if (error->domain == G_IO_ERROR) {
 		switch (error->code) {
 		case G_IO_ERROR_CONNECTION_REFUSED:
@@ -177,6 +420,15 @@ static char *connect_error(const NbhStream *stream, const GError *error)
 	return g_strdup(error->message);
 }
 
+static char *connect_failure(const NbhStream *stream, const GError *error)
+{
+	g_autofree char *problem = connect_error(stream, error);
+
+	if (!stream->proxy)
+		return g_steal_pointer(&problem);
+	return g_strdup_printf("the proxy %s:%u: %s", stream->proxy->host, stream->proxy->port, problem);
+}
+
 static void on_connected(GObject *client, GAsyncResult *result, gpointer data)
 {
 	NbhStream *stream = data;
@@ -190,12 +442,21 @@ static void on_connected(GObject *client, GAsyncResult *result, gpointer data)
 			stream->connection = g_object_ref(connection);
 			take_socket(stream,
 				    g_object_ref(g_socket_connection_get_socket(connection)));
-			stream_up(stream);
+			begin(stream);
 		} else {
-			stream_close(stream, connect_error(stream, error));
+			stream_close(stream, connect_failure(stream, error));
 		}
 	}
 	stream_unref(stream);
+}
+
+static const char *missing(const NbhStream *stream)
+{
+	if (stream->phase == HANDSHAKE)
+		return "no end of the TLS handshake";
+	if (stream->phase == ASKING_PROXY)
+		return "no answer from the proxy";
+	return stream->proxy ? "no connection to the proxy" : "no connection";
 }
 
 static gboolean on_deadline(gpointer data)
@@ -203,7 +464,7 @@ static gboolean on_deadline(gpointer data)
 	NbhStream *stream = data;
 
 	stream->deadline_id = 0;
-	stream_close(stream, g_strdup_printf("no connection after %.3g s", stream->deadline_ms / 1e3));
+	stream_close(stream, g_strdup_printf("%s after %.3g s", missing(stream), stream->deadline_ms / 1e3));
 	return G_SOURCE_REMOVE;
 }
 
@@ -217,8 +478,16 @@ static NbhStream *stream_new(const NbhStreamEvents *events, gpointer owner)
 	return stream;
 }
 
-NbhStream *nbh_stream_connect(const char *host, guint16 port, gboolean tls, guint deadline_ms,
-                              const NbhStreamEvents *events, gpointer owner)
+NbhStream *nbh_stream_new_failed(const char *error, const NbhStreamEvents *events, gpointer owner)
+{
+	NbhStream *stream = stream_new(events, owner);
+
+	stream_close(stream, g_strdup(error));
+	return stream;
+}
+
+NbhStream *nbh_stream_connect(const char *host, guint16 port, NbhTls *tls, const NbhProxy *proxy,
+                              guint deadline_ms, const NbhStreamEvents *events, gpointer owner)
 {
 	NbhStream *stream = stream_new(events, owner);
 	g_autoptr(GSocketConnectable) address = NULL;
@@ -227,12 +496,10 @@ NbhStream *nbh_stream_connect(const char *host, guint16 port, gboolean tls, guin
 	stream->host = g_strdup(host);
 	stream->port = port;
 	stream->deadline_ms = deadline_ms;
-	if (tls) {
-		stream_close(stream, g_strdup("https is not supported yet, use http"));
-		return stream;
-	}
+	stream->tls = tls ? nbh_tls_ref(tls) : NULL;
+	stream->proxy = nbh_proxy_copy(proxy);
 	/* Resolves in a thread and races IPv6 with IPv4 (RFC 8305). */
-	address = g_network_address_new(host, port);
+	address = proxy ? g_network_address_new(proxy->host, proxy->port) : g_network_address_new(host, port);
 	client = g_socket_client_new();
 	g_socket_client_set_enable_proxy(client, FALSE);
 	stream->cancellable = g_cancellable_new();
@@ -248,15 +515,16 @@ static gboolean on_accepted_idle(gpointer data)
 	NbhStream *stream = data;
 
 	stream->up_id = 0;
-	stream_up(stream);
+	begin(stream);
 	return G_SOURCE_REMOVE;
 }
 
-NbhStream *nbh_stream_accept(GSocket *socket, const NbhStreamEvents *events, gpointer owner)
+NbhStream *nbh_stream_accept(GSocket *socket, NbhTls *tls, const NbhStreamEvents *events, gpointer owner)
 {
 	NbhStream *stream = stream_new(events, owner);
 
 	stream->is_server = TRUE;
+	stream->tls = tls ? nbh_tls_ref(tls) : NULL;
 	take_socket(stream, socket);
 	stream->up_id = g_idle_add_full(G_PRIORITY_DEFAULT, on_accepted_idle, stream, NULL);
 	return stream;
@@ -266,8 +534,16 @@ gssize nbh_stream_read(NbhStream *stream, guint8 *buf, gsize size)
 {
 	gssize n;
 
-	if (stream->is_closed || !stream->is_up)
+	if (stream->is_closed || stream->phase != UP)
 		return stream->is_closed ? -1 : 0;
+	if (stream->link) {
+		char *error = NULL;
+
+		n = nbh_tls_link_read(stream->link, buf, size, &error);
+		if (n < 0)
+			stream_close(stream, error);
+		return n;
+	}
 	do
 		n = recv(stream->fd, buf, size, 0);
 	while (n < 0 && errno == EINTR);
@@ -285,8 +561,16 @@ gssize nbh_stream_write(NbhStream *stream, const guint8 *data, gsize len)
 {
 	gssize n;
 
-	if (stream->is_closed || !stream->is_up)
+	if (stream->is_closed || stream->phase != UP)
 		return stream->is_closed ? -1 : 0;
+	if (stream->link) {
+		char *error = NULL;
+
+		n = nbh_tls_link_write(stream->link, data, len, &error);
+		if (n < 0)
+			stream_close(stream, error);
+		return n;
+	}
 	do
 		n = send(stream->fd, data, len, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -306,11 +590,13 @@ void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpo
 
 void nbh_stream_want_write(NbhStream *stream, gboolean want)
 {
-	if (stream->want_write == !!want)
-		return;
 	stream->want_write = !!want;
-	if (stream->watch)
-		g_source_modify_unix_fd(stream->watch, stream->watch_tag, watched(stream));
+	update_watch(stream);
+}
+
+gboolean nbh_stream_is_tls(NbhStream *stream)
+{
+	return stream->link != NULL;
 }
 
 GSocketAddress *nbh_stream_remote(NbhStream *stream)
@@ -353,9 +639,12 @@ void nbh_stream_free(NbhStream *stream)
 	drop_watch(stream);
 	clear_source_id(&stream->deadline_id);
 	clear_source_id(&stream->up_id);
+	clear_source_id(&stream->again_id);
 	clear_source_id(&stream->closed_id);
 	if (stream->cancellable)
 		g_cancellable_cancel(stream->cancellable);
+	g_clear_pointer(&stream->link, nbh_tls_link_free);
+	g_clear_pointer(&stream->asking, g_byte_array_unref);
 	if (stream->socket)
 		(void)g_socket_close(stream->socket, NULL);
 	g_clear_object(&stream->socket);

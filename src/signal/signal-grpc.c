@@ -208,7 +208,7 @@ static gboolean on_retry(gpointer data)
 
 static NbhSignal *signal_open(const NbhSignalConfig *config, const NbhSignalEvents *events, gpointer owner, GError **error)
 {
-	NbhGrpcChannel *channel = nbh_grpc_channel_new(config->url, error);
+	NbhGrpcChannel *channel = nbh_grpc_channel_new(config->url, config->dial, error);
 	NbhSignal *signal;
 
 	if (!channel) {

@@ -7,6 +7,7 @@
  */
 
 #include "base/key.h"
+#include "net/dial.h"
 #include "wire/signalmsg.h"
 
 #include <gio/gio.h>
@@ -19,10 +20,11 @@ typedef struct {
 } NbhSignalEvents;
 
 typedef struct {
-	const char *url; /* "http://host:port" */
+	const char *url; /* "http://host:port" or "https://..." */
 	struct nbh_key own_private;
 	/* A message from a key that is not in our map is dropped before it is opened. */
 	gboolean (*is_known)(const struct nbh_key *key, gpointer owner);
+	NbhDial *dial; /* borrowed; NULL: the system's CAs, the environment's proxy */
 } NbhSignalConfig;
 
 typedef struct {

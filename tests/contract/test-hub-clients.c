@@ -12,6 +12,7 @@
 #include "net/grpc.h"
 #include "signal/signal.h"
 
+#include "tests/lib/certs.h"
 #include "tests/lib/loop.h"
 
 #include <glib/gstdio.h>
@@ -22,6 +23,8 @@ typedef struct {
 	NbhHub *hub;
 	char *url;
 	char key[NBH_SETUPKEY_LEN + 1];
+	TestCerts *certs; /* NULL: plain */
+	NbhDial *dial;    /* NULL: plain */
 } Fixture;
 
 /* One machine: its clients and the last that they heard. */
@@ -70,10 +73,14 @@ static void start_hub(Fixture *f, guint16 port)
 		.dns_domain = "test.internal",
 		.lazy = TRUE,
 	};
+	g_autofree char *cert = f->certs ? test_certs_path(f->certs, "hub.pem") : NULL;
+	g_autofree char *key = f->certs ? test_certs_path(f->certs, "hub.key") : NULL;
 	g_autoptr(GError) error = NULL;
 
 	g_assert_cmpint(nbh_addr_parse("127.0.0.1", &config.listen.addr), ==, 0);
 	config.listen.port = port;
+	config.tls_cert = cert;
+	config.tls_key = key;
 	f->hub = nbh_hub_start(&config, &error);
 	g_assert_no_error(error);
 	g_free(f->url);
@@ -82,7 +89,14 @@ static void start_hub(Fixture *f, guint16 port)
 
 static void set_up(Fixture *f, gconstpointer data)
 {
-	(void)data;
+	if (data) {
+		g_autofree char *ca = NULL;
+
+		f->certs = test_certs_new();
+		test_certs_make(f->certs, "hub", "IP:127.0.0.1", -1, 10);
+		ca = test_certs_path(f->certs, "ca.pem");
+		f->dial = nbh_dial_new(&(NbhDialConfig){ .ca_file = ca }, NULL);
+	}
 	f->dir = g_dir_make_tmp("test-hub-XXXXXX", NULL);
 	start_hub(f, 0);
 	create_key(f, TRUE, 0, f->key);
@@ -103,6 +117,8 @@ static void tear_down(Fixture *f, gconstpointer data)
 	g_assert_cmpint(g_rmdir(f->dir), ==, 0);
 	g_free(f->dir);
 	g_free(f->url);
+	nbh_dial_unref(f->dial);
+	test_certs_free(f->certs);
 }
 
 static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner)
@@ -183,7 +199,7 @@ static void machine_init(Machine *m, const char *name)
 
 static void machine_open(Machine *m, const Fixture *f)
 {
-	const NbhMgmtConfig config = { f->url, m->private_key, get_meta };
+	const NbhMgmtConfig config = { f->url, m->private_key, get_meta, f->dial };
 	g_autoptr(GError) error = NULL;
 
 	m->mgmt = nbh_mgmt_grpc.open(&config, &mgmt_events, m, &error);
@@ -252,7 +268,7 @@ static const NbhSignalEvents signal_events = { on_message, on_signal_link };
 
 static NbhSignal *open_signal(Machine *m, const Fixture *f)
 {
-	const NbhSignalConfig config = { f->url, m->private_key, knows_everyone };
+	const NbhSignalConfig config = { f->url, m->private_key, knows_everyone, f->dial };
 	g_autoptr(GError) error = NULL;
 	NbhSignal *signal = nbh_signal_grpc.open(&config, &signal_events, m, &error);
 
@@ -515,7 +531,7 @@ static void test_bad_requests(Fixture *f, gconstpointer data)
 		{ "/signalexchange.SignalExchange/Send", NBH_GRPC_INVALID_ARGUMENT },
 		{ "/", NBH_GRPC_UNIMPLEMENTED },
 	};
-	NbhGrpcChannel *channel = nbh_grpc_channel_new(f->url, NULL);
+	NbhGrpcChannel *channel = nbh_grpc_channel_new(f->url, f->dial, NULL);
 	static const guint8 garbage[] = { 0xff, 0xff, 0xff, 0x01, 0x00, 0x80 };
 	struct nbh_key key, wrong;
 	g_autoptr(GBytes) sealed = NULL;
@@ -551,7 +567,7 @@ static void test_strangers(Fixture *f, gconstpointer data)
 		{ "/management.ManagementService/Logout", NBH_GRPC_NOT_FOUND },
 		{ "/management.ManagementService/Login", NBH_GRPC_FAILED_PRECONDITION },
 	};
-	NbhGrpcChannel *channel = nbh_grpc_channel_new(f->url, NULL);
+	NbhGrpcChannel *channel = nbh_grpc_channel_new(f->url, f->dial, NULL);
 	g_autoptr(GBytes) message = g_bytes_new_static("", 0);
 	g_autoptr(GBytes) sealed = NULL;
 	struct nbh_key key, server;
@@ -599,7 +615,9 @@ static void test_fleet(Fixture *f, gconstpointer data)
 		machine_clear(&fleet[i]);
 }
 
-#define ADD(name, func) g_test_add("/hub/clients/" name, Fixture, NULL, set_up, func, tear_down)
+#define ADD(name, func)                                                                            \
+	g_test_add("/hub/clients/plain/" name, Fixture, NULL, set_up, func, tear_down);            \
+	g_test_add("/hub/clients/tls/" name, Fixture, "tls", set_up, func, tear_down)
 
 int main(int argc, char **argv)
 {

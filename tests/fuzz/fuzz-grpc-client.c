@@ -4,13 +4,13 @@
  */
 #include "config.h"
 
-#include "net/stream.h"
+#include "net/dial.h"
 
 #include "tests/fuzz/feed.h"
 
-static NbhStream *accept_instead(const NbhStreamEvents *events, gpointer owner);
+static NbhStream *accept_instead(NbhDial *dial, const NbhStreamEvents *events, gpointer owner);
 
-#define nbh_stream_connect(...) accept_instead(&stream_events, transport)
+#define nbh_dial_connect(dial, ...) accept_instead(dial, &stream_events, transport)
 #include "net/grpc-transport.c"
 
 enum {
@@ -35,13 +35,14 @@ static struct {
 	Call calls[N_CALLS];
 } world;
 
-static NbhStream *accept_instead(const NbhStreamEvents *events, gpointer owner)
+static NbhStream *accept_instead(NbhDial *dial, const NbhStreamEvents *events, gpointer owner)
 {
+	fuzz_require(dial);
 	if (world.far >= 0)
 		close(world.far);
 	/* One call is tried once more at most. */
 	fuzz_require(++world.n_connections <= 1 + N_CALLS);
-	return nbh_stream_accept(feed_open(&world.far), events, owner);
+	return nbh_stream_accept(feed_open(&world.far), NULL, events, owner);
 }
 
 static void free_channel(void)
@@ -108,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	world.far = -1;
 	world.flags = fuzz_byte(&data, &len);
 	piece = fuzz_byte(&data, &len);
-	world.channel = nbh_grpc_channel_new("http://192.0.2.1:1", NULL);
+	world.channel = nbh_grpc_channel_new("http://192.0.2.1:1", NULL, NULL);
 	start_calls();
 	feed_run_loop();
 	feed_say(world.far, data, len, piece);

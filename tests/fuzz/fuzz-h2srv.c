@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(&world, 0, sizeof(world));
 	world.flags = fuzz_byte(&data, &len);
 	piece = fuzz_byte(&data, &len);
-	(void)nbh_stream_accept(feed_open(&far), &sniff, NULL);
+	(void)nbh_stream_accept(feed_open(&far), NULL, &sniff, NULL);
 	feed_say(far, (const uint8_t *)PREFACE, sizeof(PREFACE) - 1, 0);
 	fuzz_require(world.conn);
 	feed_say(far, data, len, piece);

@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "go-idle: %s\n", why.text);
 		return 1;
 	}
-	channel = nbh_grpc_channel_new(argv[1], &error);
+	channel = nbh_grpc_channel_new(argv[1], NULL, &error);
 	if (!channel) {
 		fprintf(stderr, "go-idle: %s\n", error->message);
 		return 1;

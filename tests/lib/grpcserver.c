@@ -94,7 +94,7 @@ static void on_accept(GSocket *socket, gpointer owner)
 	Conn *conn = g_new0(Conn, 1);
 
 	conn->server = server;
-	conn->stream = nbh_stream_accept(socket, &stream_events, conn);
+	conn->stream = nbh_stream_accept(socket, NULL, &stream_events, conn);
 	g_ptr_array_add(server->conns, conn);
 }
 

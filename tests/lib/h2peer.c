@@ -223,7 +223,7 @@ static void on_accept(GSocket *socket, gpointer owner)
 	conn->body = g_byte_array_new();
 	conn->headers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	conn->answers = g_hash_table_new_full(NULL, NULL, NULL, answer_free);
-	conn->stream = nbh_stream_accept(socket, &events, conn);
+	conn->stream = nbh_stream_accept(socket, NULL, &events, conn);
 	g_ptr_array_add(h2->conns, conn);
 }
 

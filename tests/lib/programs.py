@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -108,23 +109,64 @@ def ticks_of(pid):
     return int(fields[11]) + int(fields[12])
 
 
+class Certificates:
+    """A CA of its own and certificates of it, by the openssl command."""
+
+    def __init__(self, directory):
+        self.dir = directory
+        self.ca = os.path.join(directory, "ca.pem")
+        self.openssl("req", "-x509", *self.NEW_KEY, "-keyout", self.file("ca.key"), "-out", self.ca,
+                     "-subj", "/CN=lab CA", "-days", "30")
+
+    NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+    def file(self, name):
+        return os.path.join(self.dir, name)
+
+    def openssl(self, *words):
+        done = subprocess.run(["openssl", *words], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, check=False)
+        check(done.returncode == 0, f"openssl {words[0]}: {done.stderr}")
+
+    def make(self, name, san):
+        """NAME.pem and NAME.key; each replaced in one step."""
+        self.openssl("req", *self.NEW_KEY, "-keyout", self.file("new.key"),
+                     "-out", self.file("new.csr"), "-subj", f"/CN={name}",
+                     "-addext", f"subjectAltName={san}")
+        self.openssl("x509", "-req", "-in", self.file("new.csr"), "-CA", self.ca, "-CAkey",
+                     self.file("ca.key"), "-CAcreateserial", "-copy_extensions", "copy", "-days", "9",
+                     "-out", self.file("new.pem"))
+        os.rename(self.file("new.key"), self.file(f"{name}.key"))
+        os.rename(self.file("new.pem"), self.file(f"{name}.pem"))
+
+
 class Hub:
     """netbird-hub on a host of the lab: management, signal and STUN."""
 
-    def __init__(self, host, port=8080, stun=3478, name="hub", address=None):
+    def __init__(self, host, port=8080, stun=3478, name="hub", address=None, tls=False):
         self.host, self.name = host, name
         self.program = os.path.join(install(host.lab), "netbird-hub")
         self.dir = host.lab.dir(f"{host.name}-{name}")
         self.address = address or host.v4 or host.v6
         self.port, self.stun = port, stun
-        self.url = f"http://{bracketed(self.address)}:{port}"
+        self.url = f"{'https' if tls else 'http'}://{bracketed(self.address)}:{port}"
+        self.certificates = None
+        if tls:
+            self.certificates = Certificates(host.lab.dir(f"{host.name}-{name}-certificates"))
+            self.certificates.make("hub", f"IP:{self.address}")
         self.start()
+
+    def tls_options(self):
+        if not self.certificates:
+            return []
+        return ["--tls-cert", self.certificates.file("hub.pem"),
+                "--tls-key", self.certificates.file("hub.key")]
 
     def start(self):
         any_address = "[::]" if self.host.v6 else "0.0.0.0"
         self.proc = self.host.start(self.name, [
             self.program, "--config-dir", self.dir, "--listen", f"{any_address}:{self.port}",
-            "--public-url", self.url, "--stun", self.stun])
+            "--public-url", self.url, "--stun", self.stun, *self.tls_options()])
         address = "::1" if self.host.v6 else "127.0.0.1"
         probe = ["python3", "-c", "import socket,sys; socket.create_connection"
                  f"(({address!r}, {self.port}), 1)"]

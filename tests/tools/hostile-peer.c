@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 	wait_for(mallory.map && mallory.map->n_peers > 0 && mallory.signal_url);
 	signal_config.url = mallory.signal_url;
 	mallory.signal = nbh_signal_grpc.open(&signal_config, &signal_events, &mallory, NULL);
-	mallory.channel = nbh_grpc_channel_new(mallory.signal_url, NULL);
+	mallory.channel = nbh_grpc_channel_new(mallory.signal_url, NULL, NULL);
 	if (!mallory.signal || !mallory.channel)
 		return 1;
 	wait_for(nbh_signal_grpc.is_up(mallory.signal));

@@ -33,6 +33,7 @@ static void test_good(void)
 		{ "x run -c peer1", NBH_COMMAND_RUN, "peer1", NULL },
 		{ "x -c peer1 run", NBH_COMMAND_RUN, "peer1", NULL },
 		{ "x login -c d --management-url http://h:1 --setup-key-file -", NBH_COMMAND_LOGIN, "d", "http://h:1" },
+		{ "x login --ca-file /etc/ca.pem -m https://h", NBH_COMMAND_LOGIN, NBH_DEFAULT_DIR, "https://h" },
 		{ "x up -m http://h", NBH_COMMAND_UP, NBH_DEFAULT_DIR, "http://h" },
 		{ "x status --json -d", NBH_COMMAND_STATUS, NBH_DEFAULT_DIR, NULL },
 		{ "x version", NBH_COMMAND_VERSION, NBH_DEFAULT_DIR, NULL },
@@ -54,7 +55,7 @@ static void test_good(void)
 static void test_bad(void)
 {
 	static const char *const lines[] = {
-		"x fly",         "x run run",          "x --nonsense",   "x run --management-url http://h",
+		"x fly",         "x run run",          "x --nonsense",   "x run --management-url http://h", "x down --ca-file /x",
 		"x down --json", "x login --detail",   "x --config-dir", "x login --setup-key AAAA",
 		"x --setup-key=AAAA", "x up -k AAAA",         "x login -kAAAA", "x run --config-dir ''",
 	};

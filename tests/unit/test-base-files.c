@@ -167,6 +167,10 @@ static void test_golden_config(void)
 
 	OK_STR(config.management_url, "http://hub.example.org:33073", "URL");
 	OK_STR(config.log_level, "debug", "level");
+	OK_STR(config.ca_file, "/etc/netbird-helper/ca.pem", "CA");
+	OK_STR(config.client_cert_file, "/etc/netbird-helper/client.pem", "client certificate");
+	OK_STR(config.client_key_file, "/etc/netbird-helper/client.key", "client key");
+	OK_STR(config.proxy, "http://user:password@proxy.example.org:3128", "proxy");
 	OK(config.userspace && !nbh_key_is_zero(&config.preshared_key), "values");
 	OK_INT(config.n_iface_blacklist, 16, "blacklist");
 	OK_INT(nbh_configfile_write(dir, &config, &why), 0, "write");

@@ -128,7 +128,7 @@ static void set_up(Fixture *f, gconstpointer data)
 	g_assert_nonnull(socket);
 	f->log = g_string_new(NULL);
 	f->client = test_h2client_new(fds[1]);
-	(void)nbh_stream_accept(socket, &sniff, f);
+	(void)nbh_stream_accept(socket, NULL, &sniff, f);
 	test_run_until(f->conn);
 }
 
@@ -406,7 +406,7 @@ static void test_shutdown(Fixture *f, gconstpointer data)
 
 static void on_accept(GSocket *accepted, gpointer owner)
 {
-	(void)nbh_stream_accept(accepted, &sniff, owner);
+	(void)nbh_stream_accept(accepted, NULL, &sniff, owner);
 }
 
 static void on_reply(int status, const char *message, GBytes *reply, gpointer owner)
@@ -428,7 +428,7 @@ static void test_shutdown_under_grpc(void)
 
 	test_listener_open(&listener, on_accept, &f);
 	url = g_strdup_printf("http://127.0.0.1:%u", listener.port);
-	channel = nbh_grpc_channel_new(url, NULL);
+	channel = nbh_grpc_channel_new(url, NULL, NULL);
 	nbh_grpc_unary(channel, "/never-answered", message, 10000, on_reply, &status);
 	test_run_until(f.n_messages == 1);
 	nbh_h2srv_shutdown(f.conn);

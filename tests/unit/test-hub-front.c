@@ -5,9 +5,11 @@
 #include "hub/front.h"
 #include "net/grpc.h"
 
+#include "tests/lib/certs.h"
 #include "tests/lib/h2client.h"
 #include "tests/lib/loop.h"
 
+#include <openssl/ssl.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -284,11 +286,85 @@ static void test_address_in_use(void)
 	stop(&f);
 }
 
+/* A blocking TLS client in a thread: offers protocols, asks for a page, reads to the end. */
+typedef struct {
+	int fd;
+	const char *alpn; /* as on the wire; NULL: none */
+	gboolean is_up;
+	char chosen[16], answer[64];
+} TlsClient;
+
+static gpointer ask_over_tls(gpointer data)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+	TlsClient *client = data;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(ctx);
+	const unsigned char *chosen;
+	unsigned len;
+
+	SSL_set_fd(ssl, client->fd);
+	if (client->alpn)
+		SSL_set_alpn_protos(ssl, (const guchar *)client->alpn, (unsigned)strlen(client->alpn));
+	if (SSL_connect(ssl) == 1) {
+		client->is_up = TRUE;
+		SSL_get0_alpn_selected(ssl, &chosen, &len);
+		if (len > 0)
+			memcpy(client->chosen, chosen, MIN(len, sizeof(client->chosen) - 1));
+		SSL_write(ssl, request, sizeof(request) - 1);
+		SSL_read(ssl, client->answer, sizeof(client->answer) - 1);
+	}
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+	close(client->fd);
+	return NULL;
+}
+
+/* netbird-hub.md 1.1: h2 before http/1.1; no offer is sniffed; nothing in common is refused. */
+static void test_tls(void)
+{
+	static const struct {
+		const char *alpn, *chosen;
+		gboolean up, answered;
+	} cases[] = {
+		{ NULL, "", TRUE, TRUE },
+		{ "\x08http/1.1", "http/1.1", TRUE, TRUE },
+		{ "\x08http/1.1\x02h2", "h2", TRUE, TRUE },
+		{ "\x02h2", "h2", TRUE, TRUE },
+		{ "\x06spdy/3", "", FALSE, FALSE },
+	};
+	TestCerts *certs = test_certs_new();
+	g_autofree char *cert = test_certs_path(certs, "hub.pem");
+	g_autofree char *key = test_certs_path(certs, "hub.key");
+	NbhTls *tls;
+	Fixture f;
+
+	test_certs_make(certs, "hub", "IP:127.0.0.1", -1, 10);
+	tls = nbh_tls_server_new(cert, key, NULL);
+	start(&f, 10, LONG_MS, LONG_MS);
+	nbh_front_set_tls(f.front, tls);
+	nbh_tls_unref(tls);
+	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+		TlsClient client = { .fd = dial(&f), .alpn = cases[i].alpn };
+		GThread *thread = g_thread_new("client", ask_over_tls, &client);
+
+		test_run_until(nbh_front_connections(f.front) == 1);
+		test_run_until(nbh_front_connections(f.front) == 0);
+		g_thread_join(thread);
+		g_assert_cmpint(client.is_up, ==, cases[i].up);
+		g_assert_cmpstr(client.chosen, ==, cases[i].chosen);
+		g_assert_cmpint(g_str_has_prefix(client.answer, "HTTP/1.1 404 "), ==, cases[i].answered);
+	}
+	stop(&f);
+	test_certs_free(certs);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/hub/front/other-protocols", test_other_protocols);
 	g_test_add_func("/hub/front/grpc", test_grpc);
+	g_test_add_func("/hub/front/tls", test_tls);
 	g_test_add_func("/hub/front/slow-preface", test_slow_preface);
 	g_test_add_func("/hub/front/first-bytes-late", test_first_bytes_late);
 	g_test_add_func("/hub/front/no-call", test_no_call);

@@ -225,6 +225,7 @@ static void test_commands(void)
 		"hub peer remove a b", "hub --stun 65536",   "hub --stun -1",	 "hub --stun x",
 		"hub --listen 8080",  "hub --listen [::]:0", "hub --lazy maybe", "hub --nothing",
 		"hub --expires 5",    "hub --dns-domain x",  "hub --listen localhost:80",
+		"hub --tls-cert x",    "hub --tls-key x",
 	};
 	NbhHubOptions options;
 
@@ -244,6 +245,10 @@ static void test_commands(void)
 		g_assert_nonnull(error);
 		g_assert_true(error->domain == G_OPTION_ERROR);
 	}
+	g_assert_true(parse("hub --tls-cert c --tls-key k", &options, NULL));
+	g_assert_cmpstr(options.hub.tls_cert, ==, "c");
+	g_assert_cmpstr(options.hub.tls_key, ==, "k");
+	nbh_hub_options_clear(&options);
 	g_assert_true(parse("hub --listen [::]:81 --stun 0 --lazy on --dns-domain A.b", &options, NULL));
 	g_assert_true(options.hub.has_listen && options.hub.lazy);
 	g_assert_cmpuint(options.hub.listen.port, ==, 81);

@@ -466,14 +466,6 @@ static void test_unreachable(void)
 	test_drain_loop();
 	g_clear_error(&lab.error);
 	g_free(lab.why);
-	{
-		NbhMgmtConfig config = { .url = "https://nb.example", .get_meta = get_meta };
-		g_autoptr(GError) error = NULL;
-
-		g_assert_null(nbh_mgmt_grpc.open(&config, &events, &lab, &error));
-		g_assert_cmpstr(error->message, ==,
-				"management URL \"https://nb.example\": https is not supported yet, use http");
-	}
 }
 
 static void test_free_in_callbacks(void)

@@ -156,7 +156,7 @@ static void test_stranded(void)
 	ip("addr add 10.79.0.1/32 dev lo");
 	listener = listen_on("10.79.0.1", &port);
 	url = g_strdup_printf("http://10.79.0.1:%u", port);
-	channel = nbh_grpc_channel_new(url, NULL);
+	channel = nbh_grpc_channel_new(url, NULL, NULL);
 	nbh_grpc_unary(channel, "/a.B/C", message, 0, on_reply, &text);
 	g_socket_set_blocking(listener, FALSE);
 	test_poll_until((accepted = g_socket_accept(listener, NULL, NULL)) != NULL);

@@ -101,7 +101,7 @@ static void on_accept(GSocket *socket, gpointer owner)
 {
 	Pair *pair = owner;
 
-	pair->server.stream = nbh_stream_accept(socket, &events, &pair->server);
+	pair->server.stream = nbh_stream_accept(socket, NULL, &events, &pair->server);
 }
 
 static void pair_open(Pair *pair, const char *host)
@@ -109,7 +109,7 @@ static void pair_open(Pair *pair, const char *host)
 	pair->client.received = g_byte_array_new();
 	pair->server.received = g_byte_array_new();
 	test_listener_open(&pair->listener, on_accept, pair);
-	pair->client.stream = nbh_stream_connect(host, pair->listener.port, FALSE, 5000, &events,
+	pair->client.stream = nbh_stream_connect(host, pair->listener.port, NULL, NULL, 5000, &events,
 						 &pair->client);
 	g_assert_null(nbh_stream_remote(pair->client.stream));
 	g_assert_false(pair->client.is_up);
@@ -176,10 +176,10 @@ static void test_free_in_callbacks(void)
 	pair_close(&readable);
 }
 
-static void run_failing(const char *host, guint16 port, gboolean tls, guint deadline_ms, End *ret_end)
+static void run_failing(const char *host, guint16 port, guint deadline_ms, End *ret_end)
 {
 	*ret_end = (End){ .free_on_closed = TRUE };
-	ret_end->stream = nbh_stream_connect(host, port, tls, deadline_ms, &events, ret_end);
+	ret_end->stream = nbh_stream_connect(host, port, NULL, NULL, deadline_ms, &events, ret_end);
 	g_assert_cmpuint(ret_end->n_closed, ==, 0);
 	test_run_until(ret_end->n_closed);
 	g_assert_false(ret_end->is_up);
@@ -189,15 +189,11 @@ static void test_failures(void)
 {
 	End end;
 
-	run_failing("127.0.0.1", test_free_port(), FALSE, 5000, &end);
+	run_failing("127.0.0.1", test_free_port(), 5000, &end);
 	g_assert_cmpstr(end.error, ==, "connection refused");
 	g_free(end.error);
 
-	run_failing("127.0.0.1", 443, TRUE, 5000, &end);
-	g_assert_cmpstr(end.error, ==, "https is not supported yet, use http");
-	g_free(end.error);
-
-	run_failing("no-such-host.invalid", 80, FALSE, 5000, &end);
+	run_failing("no-such-host.invalid", 80, 5000, &end);
 	g_assert_cmpstr(end.error, ==, "the host name \"no-such-host.invalid\" cannot be resolved");
 	g_free(end.error);
 	test_drain_loop();
@@ -216,10 +212,10 @@ static void test_deadline(void)
 	for (gsize i = 0; i < G_N_ELEMENTS(fillers); i++) {
 		filler_ends[i].received = g_byte_array_new();
 		filler_ends[i].stream = fillers[i] = nbh_stream_connect(
-			"127.0.0.1", listener.port, FALSE, 0, &events, &filler_ends[i]);
+			"127.0.0.1", listener.port, NULL, NULL, 0, &events, &filler_ends[i]);
 	}
 	test_run_until(filler_ends[0].is_up || filler_ends[1].is_up || filler_ends[2].is_up);
-	run_failing("127.0.0.1", listener.port, FALSE, 200, &end);
+	run_failing("127.0.0.1", listener.port, 200, &end);
 	g_assert_cmpstr(end.error, ==, "no connection after 0.2 s");
 	g_free(end.error);
 	for (gsize i = 0; i < G_N_ELEMENTS(fillers); i++) {
@@ -234,13 +230,13 @@ static void test_deadline(void)
 static void test_free_early(void)
 {
 	Pair pair = { 0 };
-	NbhStream *tls;
+	NbhStream *failed;
 	End end = { 0 };
 
 	pair_open(&pair, "127.0.0.1");
 	end_free_stream(&pair.client);
-	tls = nbh_stream_connect("x", 1, TRUE, 0, &events, &end);
-	nbh_stream_free(tls);
+	failed = nbh_stream_new_failed("x", &events, &end);
+	nbh_stream_free(failed);
 	nbh_stream_free(NULL);
 	test_drain_loop();
 	g_assert_false(pair.client.is_up);
