@@ -11,10 +11,9 @@
 
 static void on_update(const NbhMgmtUpdate *update, gpointer owner)
 {
-	guint *n_maps = owner;
+	gboolean *has_map = owner;
 
-	fuzz_require(*n_maps == 0); /* the map comes last */
-	*n_maps += update->map != NULL;
+	*has_map = update->map != NULL;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -22,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	static const struct nbh_key own = { { 9 } };
 	g_autoptr(GString) text = g_string_new(MAGIC);
 	NbhCache *cache;
-	guint n_maps = 0;
+	gboolean has_map = FALSE;
 	int dirfd;
 
 	nbh_log_set_level("error");
@@ -30,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	g_string_append_len(text, fuzz_chars(data), (gssize)len);
 	dirfd = fuzz_file("netmap.cache", text->str, text->len);
 	cache = nbh_cache_new(dirfd, &own, URL);
-	(void)nbh_cache_load(cache, on_update, &n_maps);
+	(void)nbh_cache_load(cache, on_update, &has_map);
 	nbh_cache_free(cache);
 	return 0;
 }

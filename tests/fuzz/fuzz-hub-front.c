@@ -33,13 +33,17 @@ static const NbhHubMethod methods[] = {
 static int dial(guint16 port)
 {
 	struct nbh_endpoint to = { .addr = { .family = AF_INET, .bytes = { 127, 0, 0, 1 } }, .port = port };
+	struct sockaddr_in from = { .sin_family = AF_INET };
+	static uint32_t n_dialled;
 	struct sockaddr_storage sa;
 	socklen_t len = nbh_endpoint_to_sockaddr(&to, &sa);
-	struct linger reset = { .l_onoff = 1 }; /* no ports that wait */
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	fuzz_require(fd >= 0 && connect(fd, (struct sockaddr *)&sa, len) == 0);
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	/* Each from another address: closed connections wait and would use up the ports of one. */
+	n_dialled++;
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (n_dialled & 0xffff));
+	fuzz_require(fd >= 0 && bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0);
+	fuzz_require(connect(fd, (struct sockaddr *)&sa, len) == 0);
 	return fd;
 }
 
