@@ -28,7 +28,7 @@ static void dial_destroy(gpointer data)
 
 NbhDial *nbh_dial_new(const NbhDialConfig *config, GError **error)
 {
-	const NbhDialConfig nothing = { NULL };
+	const NbhDialConfig nothing = { .ca_file = NULL };
 	const NbhDialConfig *from = config ? config : &nothing;
 	const NbhTlsFiles files = { set(from->ca_file), set(from->cert_file), set(from->key_file) };
 	NbhDial *dial;
