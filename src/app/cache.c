@@ -182,6 +182,12 @@ static gboolean tell(NbhCache *cache, GBytes *message, void (*on_update)(const N
 		return FALSE;
 	}
 
+	if (message == cache->map && !update.map) {
+		nbh_log(NBH_LOG_WARN, "app", "cache-damaged error=\"no map in it\"");
+		nbh_mgmt_update_clear(&update);
+		return FALSE;
+	}
+
 	on_update(&update, owner);
 	nbh_mgmt_update_clear(&update);
 	return TRUE;

@@ -29,10 +29,10 @@ NbhProxy *nbh_proxy_parse(const char *url, GError **error)
 
 	ok = g_uri_split_with_user(with_scheme, G_URI_FLAGS_HAS_PASSWORD, &scheme, &user, &password, NULL,
 				   &host, &port, NULL, NULL, NULL, NULL);
-	if (ok && g_ascii_strcasecmp(scheme, "http") != 0) {
+	if (ok && scheme && g_ascii_strcasecmp(scheme, "http") != 0) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
 			    "%s:// proxies are not supported, only http:// ones", scheme);
-	} else if (!ok || !host || !*host || strlen(host) >= sizeof(proxy->host) || port == 0) {
+	} else if (!ok || !scheme || !host || !*host || strlen(host) >= sizeof(proxy->host) || port == 0) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
 			    "must have the form http://HOST:PORT");
 	} else {
