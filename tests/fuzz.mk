@@ -4,7 +4,7 @@ FUZZ_TARGETS = %D%/fuzz/fuzz-addr %D%/fuzz/fuzz-applied %D%/fuzz/fuzz-box %D%/fu
 	%D%/fuzz/fuzz-configfiles %D%/fuzz/fuzz-grpc-client %D%/fuzz/fuzz-h2srv %D%/fuzz/fuzz-hub-front \
 	%D%/fuzz/fuzz-ice-port %D%/fuzz/fuzz-ice-proto %D%/fuzz/fuzz-ice-store %D%/fuzz/fuzz-json \
 	%D%/fuzz/fuzz-keyfile %D%/fuzz/fuzz-lock %D%/fuzz/fuzz-mgmt-client %D%/fuzz/fuzz-mgmt-hub \
-	%D%/fuzz/fuzz-netlink %D%/fuzz/fuzz-netmon %D%/fuzz/fuzz-peersfile %D%/fuzz/fuzz-signal \
+	%D%/fuzz/fuzz-netlink %D%/fuzz/fuzz-netmon %D%/fuzz/fuzz-peersfile %D%/fuzz/fuzz-proxy %D%/fuzz/fuzz-signal \
 	%D%/fuzz/fuzz-status %D%/fuzz/fuzz-stun %D%/fuzz/fuzz-uapi %D%/fuzz/fuzz-uri %D%/fuzz/fuzz-wgstatus
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-programs: $(FUZZ_TARGETS)
@@ -86,6 +86,9 @@ FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/hub/libnbh-hub.a src/net/libnb
 %C%_fuzz_fuzz_peersfile_SOURCES = %D%/fuzz/fuzz-peersfile.c
 %C%_fuzz_fuzz_peersfile_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_peersfile_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_proxy_SOURCES = %D%/fuzz/fuzz-proxy.c
+%C%_fuzz_fuzz_proxy_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_proxy_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_signal_SOURCES = %D%/fuzz/fuzz-signal.c
 %C%_fuzz_fuzz_signal_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_signal_LDADD = $(FUZZ_LIBS)

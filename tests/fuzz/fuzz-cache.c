@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	g_string_append_len(text, fuzz_chars(data), (gssize)len);
 	dirfd = fuzz_file("netmap.cache", text->str, text->len);
 	cache = nbh_cache_new(dirfd, &own, URL);
-	(void)nbh_cache_load(cache, on_update, &has_map);
+	if (nbh_cache_load(cache, on_update, &has_map))
+		fuzz_require(has_map); /* and it came last */
 	nbh_cache_free(cache);
 	return 0;
 }
