@@ -11,10 +11,9 @@ skip() { echo "SKIP: $*"; exit 77; }
 fail() { echo "FAIL: $*" >&2; show_logs >&2; exit 1; }
 
 if [ "${1:-}" != inside ]; then
-	NETBIRD=${NETBIRD:-/tmp/nb/bin/netbird}
 	HUB=${NBH_BIN_DIR:-.}/netbird-hub
 	[ "$(id -u)" = 0 ] || skip "needs root for network namespaces"
-	[ -x "$NETBIRD" ] || skip "no official client: NETBIRD=$NETBIRD"
+	[ -x "${NETBIRD:-}" ] || skip "no official client: set NETBIRD to the path of a netbird that you built"
 	[ -x "$HUB" ] || skip "no netbird-hub in NBH_BIN_DIR=${NBH_BIN_DIR:-.}"
 	[ -c /dev/net/tun ] || skip "no /dev/net/tun"
 	unshare -mn true 2>/dev/null || skip "no network namespaces here"
