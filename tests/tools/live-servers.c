@@ -72,8 +72,8 @@ static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner
 	machine->n_updates++;
 	if (update->servers && update->servers->has_signal) {
 		g_free(machine->signal_url);
-		machine->signal_url = g_strdup_printf("http://%s:%u", update->servers->signal_host,
-						      update->servers->signal_port);
+		machine->signal_url = g_strdup_printf("%s://%s:%u", update->servers->signal_tls ? "https" : "http",
+						      update->servers->signal_host, update->servers->signal_port);
 	}
 	if (update->map && nbh_netmap_find(update->map, &machine->far))
 		machine->sees_far = TRUE;
