@@ -380,7 +380,8 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  * When, and whether with a new WireGuard session, which removes and adds the peer:
  *
  *   far end                      we control        we are controlled
- *   helper                       at once           at its handshake, or after 250 ms
+ *   helper                       at once; the      at its handshake, or after 250 ms
+ *                                first time new
  *   official, our initiation     at once + FORWARD at once             (architecture.md 5)
  *     was captured
  *   official, else               after 50 ms, new   after 100 ms, new   (rules 6, 7, 17)
@@ -396,7 +397,9 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
  * and wait 5 s (WireGuard keeps one handshake per peer). So the controlled side waits until the
  * handshake has come, which also told WireGuard the endpoint. With a path already there is a
- * session, and nothing to wait for.
+ * session, and nothing to wait for. The first time the controlling side makes the peer anew:
+ * wireguard-go counts an initiation for waiting traffic that had nowhere to go, and would send the
+ * next one 5 s later.
  */
 void nbh_conn_publish_selection(NbhConnStep *s)
 {
@@ -407,7 +410,7 @@ void nbh_conn_publish_selection(NbhConnStep *s)
 	if (conn->far_is_helper && !conn->controlling && is_first)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
 	else if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))
-		nbh_conn_publish_direct(s, FALSE);
+		nbh_conn_publish_direct(s, is_first && conn->path.kind == NBH_PATH_NONE);
 	else if (!conn->controlling)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_MS);
 	else
