@@ -108,7 +108,7 @@ typedef enum {
 	NBH_CONN_TIMER_OFFER,      /* offer again */
 	NBH_CONN_TIMER_CANDIDATES, /* send the candidates again: 50 ms, then 1 s (rule 9) */
 	NBH_CONN_TIMER_HOLD,       /* 100 ms: remote credentials to ice (rule 3) */
-	NBH_CONN_TIMER_PUBLISH,    /* 100 ms after selection, controlled, official (rule 6) */
+	NBH_CONN_TIMER_PUBLISH,    /* selected, not published yet: nbh_conn_publish_selection() */
 	NBH_CONN_TIMER_RENEW,      /* no handshake 600 ms after the endpoint, official: anew, once */
 	NBH_CONN_TIMER_ATTEMPT,    /* an attempt that neither selects nor fails: 15 s */
 	NBH_CONN_TIMER_HANDSHAKE,  /* no handshake on the new path (30 s), or stale (210 s) */
