@@ -182,10 +182,21 @@ void nbh_engine_source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_so
 	nbh_netmon_natural_source(to, engine->config->fwmark, ret_source);
 }
 
+/* Management compares: what is the same is not told. */
+void nbh_engine_facts_changed(gpointer owner)
+{
+	Engine *engine = owner;
+
+	if (engine->mgmt)
+		nbh_mgmt_grpc.facts_changed(engine->mgmt);
+}
+
 void nbh_engine_network_changed(gpointer owner)
 {
 	Engine *engine = owner;
 	NbhLocalNetwork now;
+
+	nbh_engine_facts_changed(engine);
 
 	/* A router that was exchanged shows only in what the STUN servers see. */
 	nbh_srflx_ask(engine->srflx);

@@ -74,6 +74,7 @@ void nbh_engine_status_changed(gpointer owner);
 void nbh_engine_write_status(Engine *engine);
 void nbh_engine_candidates_changed(gpointer owner);
 void nbh_engine_network_changed(gpointer owner);
+void nbh_engine_facts_changed(gpointer owner);
 void nbh_engine_path_changed(gpointer owner);
 void nbh_engine_publish_device(Engine *engine);
 gboolean nbh_engine_refresh_stun(gpointer owner);

@@ -257,7 +257,7 @@ static GSourceFuncs ready_funcs = { .dispatch = dispatch_ready };
 
 void nbh_engine_connect(Engine *engine)
 {
-	static const NbhMgmtEvents events = { on_update, on_mgmt_link, on_refused };
+	static const NbhMgmtEvents events = { on_update, on_mgmt_link, on_refused, NULL };
 	NbhMgmtConfig config = { .url = engine->config->management_url,
 		                 .own_private = engine->private_key,
 		                 .get_meta = get_meta };

@@ -397,6 +397,7 @@ static gboolean open_modules(Engine *engine, GError **error)
 	guint64 generation = restore(engine, &old);
 
 	engine->facts = nbh_host_facts_new();
+	nbh_host_facts_watch_name(engine->facts, nbh_engine_facts_changed, engine);
 	engine->cache = nbh_cache_new(engine->dirfd, &engine->public_key, engine->config->management_url);
 	engine->peers = nbh_peers_new(&engine->public_key, engine->config->listen_port, &peers_events, engine);
 	engine->publish = nbh_publish_new(engine->dirfd, generation, &nbh_engine_publish_events, engine);

@@ -2,17 +2,30 @@
 
 #include "app/meta.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "core/version.h"
 #include "net/netmon.h"
+
+/* poll(2) reports an exception on it with each sethostname(2): proc(5). */
+#define HOSTNAME_FILE "/proc/sys/kernel/hostname"
 
 struct _NbhHostFacts {
 	struct utsname uts;
 	char *os, *os_version;       /* owned */
 	GPtrArray *addresses, *macs; /* char *, owned, NULL-terminated */
+	int name_fd;                 /* -1: not watched */
+	guint name_id;
+	void (*on_change)(gpointer owner);
+	gpointer owner;
 };
 
 static char *os_release(const char *const *lines, const char *key, const char *fallback)
@@ -47,15 +60,44 @@ NbhHostFacts *nbh_host_facts_new(void)
 	if (g_file_get_contents("/etc/os-release", &text, NULL, NULL))
 		lines = g_strsplit(text, "\n", 0);
 
+	facts->name_fd = -1;
 	facts->os = os_release((const char *const *)lines, "NAME", "Linux");
 	facts->os_version = os_release((const char *const *)lines, "VERSION_ID", "");
 	return facts;
+}
+
+static gboolean on_name(gint fd, GIOCondition condition, gpointer data)
+{
+	NbhHostFacts *facts = data;
+
+	(void)fd;
+	(void)condition;
+	facts->on_change(facts->owner);
+	return G_SOURCE_CONTINUE;
+}
+
+void nbh_host_facts_watch_name(NbhHostFacts *facts, void (*on_change)(gpointer owner), gpointer owner)
+{
+	facts->on_change = on_change;
+	facts->owner = owner;
+	facts->name_fd = open(HOSTNAME_FILE, O_RDONLY | O_CLOEXEC);
+
+	if (facts->name_fd < 0)
+		nbh_log(NBH_LOG_INFO, "app", "hostname-not-watched error=\"%s\"", g_strerror(errno));
+	else
+		facts->name_id = g_unix_fd_add(facts->name_fd, G_IO_PRI, on_name, facts);
 }
 
 void nbh_host_facts_free(NbhHostFacts *facts)
 {
 	if (!facts)
 		return;
+
+	if (facts->name_id)
+		g_source_remove(facts->name_id);
+
+	if (facts->name_fd >= 0)
+		close(facts->name_fd);
 
 	g_clear_pointer(&facts->addresses, g_ptr_array_unref);
 	g_clear_pointer(&facts->macs, g_ptr_array_unref);
@@ -72,10 +114,20 @@ static gboolean is_reported(const NbhNetmonAddress *address, const struct nbh_co
 	       strcmp(address->interface, config->interface) != 0;
 }
 
+/* An address that was away is listed behind the others: the order says nothing. */
+static gint by_address(gconstpointer a, gconstpointer b)
+{
+	const NbhNetmonAddress *one = a, *two = b;
+	int order = memcmp(&one->local.addr, &two->local.addr, sizeof(one->local.addr));
+
+	return order ? order : strcmp(one->interface, two->interface);
+}
+
 static void list_addresses(NbhHostFacts *facts, const struct nbh_config *config)
 {
 	g_autoptr(GArray) found = nbh_netmon_addresses();
 
+	g_array_sort(found, by_address);
 	g_clear_pointer(&facts->addresses, g_ptr_array_unref);
 	g_clear_pointer(&facts->macs, g_ptr_array_unref);
 	facts->addresses = g_ptr_array_new_with_free_func(g_free);

@@ -101,7 +101,7 @@ static gboolean on_give_up(gpointer owner)
 
 static int talk(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key, gboolean is_login)
 {
-	static const NbhMgmtEvents events = { on_update, on_link, on_refused };
+	static const NbhMgmtEvents events = { on_update, on_link, on_refused, NULL };
 	Oneshot oneshot = { .config = config, .exit_code = NBH_EXIT_FAILURE, .is_login = is_login };
 	NbhMgmtConfig mgmt_config = { .url = config->management_url, .own_private = *private_key, .get_meta = get_meta };
 	g_autoptr(GError) error = NULL;

@@ -3,6 +3,7 @@
 #include "hub/admin.h"
 
 #include "base/json.h"
+#include "wire/mgmtmsg.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,24 @@ static gboolean key_revoke(const NbhHubOptions *options, NbhStore *store, FILE *
 	return TRUE;
 }
 
+/* What the machine said about itself last; its name here is that of the registration. */
+static void meta_to_json(struct nbh_jsonw *json, GBytes *meta)
+{
+	NbhLoginRequest said = { 0 };
+
+	if (!meta || !nbh_mgmt_decode_meta(meta, &said, NULL))
+		return;
+	nbh_jsonw_string(json, "hostname", said.hostname);
+	nbh_jsonw_string(json, "os", said.os);
+	nbh_jsonw_string(json, "osVersion", said.os_version);
+	nbh_jsonw_string(json, "kernelVersion", said.kernel_version);
+	nbh_jsonw_array(json, "localAddresses");
+	for (gsize i = 0; said.addresses[i]; i++)
+		nbh_jsonw_string(json, NULL, said.addresses[i]);
+	nbh_jsonw_close(json);
+	nbh_login_request_clear(&said);
+}
+
 static void peer_to_json(struct nbh_jsonw *json, const NbhHubPeer *peer, gboolean is_served)
 {
 	char buf[NBH_RFC3339_MAX];
@@ -127,6 +146,7 @@ static void peer_to_json(struct nbh_jsonw *json, const NbhHubPeer *peer, gboolea
 	nbh_jsonw_string(json, "created", nbh_rfc3339(time_ms(peer->created_s), buf));
 	nbh_jsonw_string(json, "lastLogin", nbh_rfc3339(time_ms(peer->last_login_s), buf));
 	nbh_jsonw_string(json, "lastSeen", nbh_rfc3339(time_ms(peer->last_seen_s), buf));
+	meta_to_json(json, peer->meta);
 	nbh_jsonw_close(json);
 }
 

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "mgmt/mgmt.h"
+#include "mgmt/mgmt-grpc.h"
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -10,10 +10,13 @@
 #include <string.h>
 
 /*
- * Every sealed call begins with a fresh server key (netbird-wire.md 1.1). To save the round trip,
- * the key for the call that follows a Login is asked for together with that Login.
+ * The server makes its key anew at every start (netbird-wire.md 1.1), so official clients ask for it
+ * before each sealed call. We use the one we know, also from before our own start, and ask at the same
+ * time: that costs no round trip, and a server that has another one by now cannot open what we sealed
+ * and says so. Then it is sealed again, once, with what GetServerKey has brought.
  *
- *   need_key() -> GetServerKey -> start() -> Login, Sync or Logout
+ *   need_key() -> start() -> Login, Sync, SyncMeta or Logout -> is_sealed_again() -> need_key()
+ *       \-> GetServerKey -> on_key() -> start()
  */
 
 #define SERVICE "/management.ManagementService/"
@@ -21,11 +24,16 @@
 /* netbird-wire.md 2.3 */
 #define SERVER_KEY_MS 5000
 #define LOGIN_MS 10000
+#define SYNC_META_MS 10000
 #define LOGOUT_MS 15000
 
 #define SYNC_FIRST_MS 30000 /* the first message comes ~0.1 s after the request */
 #define CHANGE_USEC (5 * G_USEC_PER_SEC) /* a PING may have to fail first */
-#define SPARE_KEY_USEC (5 * G_USEC_PER_SEC)
+#define FRESH_KEY_USEC (5 * G_USEC_PER_SEC) /* so soon after it was asked for it is not asked for again */
+
+/* Each SyncMeta makes the server compute the maps of all who see us (netbird-wire.md 2.12). */
+#define FACTS_SETTLE_MS 1000   /* what is back by then was nothing */
+#define FACTS_INTERVAL_MS 30000
 
 G_DEFINE_QUARK(nbh-mgmt-error-quark, nbh_mgmt_error)
 
@@ -36,11 +44,12 @@ enum {
 	OP_LOGIN = 1 << 0,
 	OP_SYNC = 1 << 1,
 	OP_LOGOUT = 1 << 2,
+	OP_META = 1 << 3,
 };
 
-/* Login or Logout under way. done NULL: none. */
+/* Login, Logout or SyncMeta under way. */
 typedef struct {
-	MgmtDone done;
+	MgmtDone done; /* NULL: none, or SyncMeta */
 	NbhGrpcCall *call;
 	struct nbh_key server_key; /* that the request was sealed with */
 	gboolean was_repeated;     /* once, after a stale server key or a race */
@@ -60,8 +69,9 @@ struct _NbhMgmt {
 
 	NbhGrpcCall *key_call;
 	guint waiting;
-	struct nbh_key spare_key; /* asked for in advance; used once */
-	gint64 spare_key_usec;    /* when it came; 0: none */
+	gboolean has_key;
+	struct nbh_key server_key; /* the last we heard of */
+	gint64 key_usec;           /* when; 0: before our start */
 
 	MgmtCall login, logout;
 	char *setup_key; /* owned, wiped */
@@ -69,9 +79,16 @@ struct _NbhMgmt {
 	gboolean sync_wanted, is_up;
 	NbhGrpcCall *sync_call;
 	struct nbh_key sync_key;
+	gboolean was_sync_repeated;
+	GBytes *sync_meta; /* in the Sync under way */
 	NbhBackoff backoff;
 	guint retry_id, first_id;
 	gint64 changed_usec; /* of the last network change */
+
+	MgmtCall meta;
+	GBytes *meta_telling, *meta_told; /* in the SyncMeta under way; what the server has */
+	gint64 meta_next_usec;            /* no SyncMeta before */
+	guint meta_id, settle_ms, interval_ms;
 };
 
 static void clear_source_id(guint *id)
@@ -96,9 +113,17 @@ static void wipe_bytes(GBytes *bytes)
 	explicit_bzero((gpointer)data, len);
 }
 
+static gboolean is_unopened(int status, const char *message)
+{
+	return status == NBH_GRPC_INVALID_ARGUMENT && message && strstr(message, "invalid request message");
+}
+
 /* A status without text still says something. Free the result. */
 static char *describe(int status, const char *message)
 {
+	if (is_unopened(status, message))
+		return g_strdup_printf("the server cannot open what is sealed for the key that it gives out (%s)",
+				       message);
 	return message && *message ? g_strdup(message) : g_strdup_printf("gRPC status %d", status);
 }
 
@@ -131,17 +156,30 @@ static void fetch_key(NbhMgmt *mgmt)
 					mgmt->on_key, mgmt);
 }
 
-/* start(op) follows: at once with the spare key, else when the server has answered. */
+/* start(op) follows: at once with the key we know, else when the server has said its own. */
 static void need_key(NbhMgmt *mgmt, guint op)
 {
-	if (mgmt->spare_key_usec && g_get_monotonic_time() - mgmt->spare_key_usec < SPARE_KEY_USEC) {
-		mgmt->spare_key_usec = 0;
-		mgmt->start(mgmt, op, &mgmt->spare_key);
-		return;
-	}
-	mgmt->waiting |= op;
-	if (!mgmt->key_call)
+	gboolean is_fresh = mgmt->key_usec && g_get_monotonic_time() - mgmt->key_usec < FRESH_KEY_USEC;
+
+	if (!mgmt->key_call && !(mgmt->has_key && is_fresh))
 		fetch_key(mgmt);
+	if (mgmt->has_key)
+		mgmt->start(mgmt, op, &mgmt->server_key);
+	else
+		mgmt->waiting |= op;
+}
+
+/* TRUE: op begins again. used: what the server could not open. */
+static gboolean is_sealed_again(NbhMgmt *mgmt, guint op, int status, const char *message,
+				const struct nbh_key *used, gboolean *was_repeated)
+{
+	if (*was_repeated || !is_unopened(status, message))
+		return FALSE;
+	*was_repeated = TRUE;
+	if (nbh_key_equal(used, &mgmt->server_key))
+		mgmt->has_key = FALSE;
+	need_key(mgmt, op);
+	return TRUE;
 }
 
 /* The owner's done() may free mgmt: nothing may follow. */
@@ -155,14 +193,11 @@ static void finish(NbhMgmt *mgmt, MgmtCall *call, const GError *error)
 	done(mgmt, error, mgmt->owner);
 }
 
-/* The server's key changed behind our back, or two registrations of ours raced: netbird-wire.md 2.4. */
-static gboolean is_worth_repeating(const MgmtCall *call, int status, const char *message)
+/* Two registrations of ours raced: netbird-wire.md 2.4. */
+static gboolean is_race(const MgmtCall *call, int status, const char *message)
 {
-	if (call->was_repeated)
-		return FALSE;
-	if (status == NBH_GRPC_INVALID_ARGUMENT)
-		return strstr(message, "invalid request message") != NULL;
-	return status == NBH_GRPC_FAILED_PRECONDITION && strstr(message, "already registered") != NULL;
+	return !call->was_repeated && status == NBH_GRPC_FAILED_PRECONDITION &&
+	       strstr(message, "already registered") != NULL;
 }
 
 static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
@@ -219,9 +254,11 @@ static void on_login_reply(int status, const char *message, GBytes *reply, gpoin
 
 	mgmt->login.call = NULL;
 	if (status != NBH_GRPC_OK) {
-		if (is_worth_repeating(&mgmt->login, status, message)) {
+		if (is_sealed_again(mgmt, OP_LOGIN, status, message, &mgmt->login.server_key,
+				    &mgmt->login.was_repeated))
+			return;
+		if (is_race(&mgmt->login, status, message)) {
 			mgmt->login.was_repeated = TRUE;
-			mgmt->spare_key_usec = 0;
 			need_key(mgmt, OP_LOGIN);
 			return;
 		}
@@ -259,8 +296,6 @@ static void login_start(NbhMgmt *mgmt, const struct nbh_key *server_key)
 	wipe_bytes(plain);
 	mgmt->login.server_key = *server_key;
 	mgmt->login.call = nbh_grpc_unary(mgmt->channel, SERVICE "Login", sealed, LOGIN_MS, on_login_reply, mgmt);
-	if (!mgmt->key_call)
-		fetch_key(mgmt);
 }
 
 static void on_logout_reply(int status, const char *message, GBytes *reply, gpointer data)
@@ -270,12 +305,9 @@ static void on_logout_reply(int status, const char *message, GBytes *reply, gpoi
 
 	(void)reply;
 	mgmt->logout.call = NULL;
-	if (is_worth_repeating(&mgmt->logout, status, message)) {
-		mgmt->logout.was_repeated = TRUE;
-		mgmt->spare_key_usec = 0;
-		need_key(mgmt, OP_LOGOUT);
+	if (is_sealed_again(mgmt, OP_LOGOUT, status, message, &mgmt->logout.server_key,
+			    &mgmt->logout.was_repeated))
 		return;
-	}
 	/* Deleted there already, or logged out before: what was wanted is so. */
 	if (status != NBH_GRPC_OK && status != NBH_GRPC_NOT_FOUND)
 		error = call_error(status, message);
@@ -290,12 +322,112 @@ static void logout_start(NbhMgmt *mgmt, const struct nbh_key *server_key)
 	mgmt->logout.call = nbh_grpc_unary(mgmt->channel, SERVICE "Logout", sealed, LOGOUT_MS, on_logout_reply, mgmt);
 }
 
+/* ---- SyncMeta: what is not in the last Sync any more ------------------------------------------ */
+
+static GBytes *encode_facts(NbhMgmt *mgmt)
+{
+	NbhMeta meta = { 0 };
+
+	mgmt->get_meta(&meta, mgmt->owner);
+	return nbh_mgmt_encode_sync(&meta);
+}
+
+static gboolean on_facts(gpointer data)
+{
+	NbhMgmt *mgmt = data;
+	g_autoptr(GBytes) facts = NULL;
+
+	mgmt->meta_id = 0;
+	/* The next Sync brings them; whoever waits for an answer looks again behind it. */
+	if (!mgmt->is_up || mgmt->meta_telling)
+		return G_SOURCE_REMOVE;
+	facts = encode_facts(mgmt);
+	if (mgmt->meta_told && g_bytes_equal(facts, mgmt->meta_told))
+		return G_SOURCE_REMOVE;
+	nbh_log(NBH_LOG_INFO, "mgmt", "facts-changed next=SyncMeta");
+	mgmt->meta_telling = g_steal_pointer(&facts);
+	mgmt->meta_next_usec = g_get_monotonic_time() + mgmt->interval_ms * 1000;
+	need_key(mgmt, OP_META);
+	return G_SOURCE_REMOVE;
+}
+
+static void look_at_facts(NbhMgmt *mgmt)
+{
+	gint64 wait_ms = (mgmt->meta_next_usec - g_get_monotonic_time()) / 1000 + 1;
+
+	if (!mgmt->meta_id)
+		mgmt->meta_id = g_timeout_add((guint)MAX(wait_ms, mgmt->settle_ms), on_facts, mgmt);
+}
+
+static gboolean may_pass(int status)
+{
+	return status == NBH_GRPC_UNAVAILABLE || status == NBH_GRPC_DEADLINE_EXCEEDED ||
+	       status == NBH_GRPC_RESOURCE_EXHAUSTED || status == NBH_GRPC_INTERNAL ||
+	       status == NBH_GRPC_UNKNOWN;
+}
+
+/* told: the server has it now, or will not take it. */
+static void meta_finish(NbhMgmt *mgmt, gboolean told)
+{
+	if (told) {
+		g_clear_pointer(&mgmt->meta_told, g_bytes_unref);
+		mgmt->meta_told = g_steal_pointer(&mgmt->meta_telling);
+	}
+	g_clear_pointer(&mgmt->meta_telling, g_bytes_unref);
+	mgmt->meta = (MgmtCall){ 0 };
+	look_at_facts(mgmt);
+}
+
+static void on_meta_reply(int status, const char *message, GBytes *reply, gpointer data)
+{
+	NbhMgmt *mgmt = data;
+	g_autofree char *why = describe(status, message);
+
+	(void)reply;
+	mgmt->meta.call = NULL;
+	if (is_sealed_again(mgmt, OP_META, status, message, &mgmt->meta.server_key, &mgmt->meta.was_repeated))
+		return;
+	if (status != NBH_GRPC_OK)
+		nbh_log(NBH_LOG_WARN, "mgmt", "facts-not-told why=\"%s\"", why);
+	meta_finish(mgmt, !may_pass(status));
+}
+
+static void meta_start(NbhMgmt *mgmt, const struct nbh_key *server_key)
+{
+	g_autoptr(GBytes) sealed = NULL;
+	const guint8 *data;
+	gsize len;
+
+	if (!mgmt->meta_telling)
+		return;
+	data = g_bytes_get_data(mgmt->meta_telling, &len);
+	sealed = nbh_mgmt_seal(&mgmt->own_private, server_key, data, len);
+	mgmt->meta.server_key = *server_key;
+	mgmt->meta.call = nbh_grpc_unary(mgmt->channel, SERVICE "SyncMeta", sealed, SYNC_META_MS, on_meta_reply, mgmt);
+}
+
+/* Sync is up: its meta is what the server has. */
+static void take_sync_meta(NbhMgmt *mgmt)
+{
+	g_clear_pointer(&mgmt->meta_told, g_bytes_unref);
+	mgmt->meta_told = g_steal_pointer(&mgmt->sync_meta);
+	look_at_facts(mgmt);
+}
+
+/* ---- Sync ------------------------------------------------------------------------------------ */
+
+static void begin_sync(NbhMgmt *mgmt)
+{
+	mgmt->was_sync_repeated = FALSE;
+	need_key(mgmt, OP_SYNC);
+}
+
 static gboolean on_retry(gpointer data)
 {
 	NbhMgmt *mgmt = data;
 
 	mgmt->retry_id = 0;
-	need_key(mgmt, OP_SYNC);
+	begin_sync(mgmt);
 	return G_SOURCE_REMOVE;
 }
 
@@ -365,6 +497,7 @@ static void on_sync_message(NbhGrpcCall *call, const guint8 *data, gsize len, gp
 		/* Not earlier: errors of the main port have response headers, too (interop.md rule 14). */
 		nbh_backoff_reset(&mgmt->backoff);
 		mgmt->is_up = TRUE;
+		take_sync_meta(mgmt);
 		mgmt->events->on_link(mgmt, TRUE, "", mgmt->owner);
 	}
 	if (!mgmt->is_freed)
@@ -391,6 +524,11 @@ static void on_sync_done(NbhGrpcCall *call, int status, const char *message, gpo
 
 	(void)call;
 	mgmt->sync_call = NULL;
+	if (!mgmt->is_up && is_unopened(status, message)) {
+		clear_source_id(&mgmt->first_id);
+		if (is_sealed_again(mgmt, OP_SYNC, status, message, &mgmt->sync_key, &mgmt->was_sync_repeated))
+			return;
+	}
 	if (status != NBH_GRPC_PERMISSION_DENIED || mgmt->login.done) {
 		sync_failed(mgmt, why);
 		return;
@@ -414,15 +552,13 @@ static const NbhGrpcEvents sync_events = { NULL, on_sync_message, on_sync_done }
 
 static void sync_start(NbhMgmt *mgmt, const struct nbh_key *server_key)
 {
-	g_autoptr(GBytes) plain = NULL;
 	g_autoptr(GBytes) sealed = NULL;
 	const guint8 *data;
-	NbhMeta meta = { 0 };
 	gsize len;
 
-	mgmt->get_meta(&meta, mgmt->owner);
-	plain = nbh_mgmt_encode_sync(&meta);
-	data = g_bytes_get_data(plain, &len);
+	g_clear_pointer(&mgmt->sync_meta, g_bytes_unref);
+	mgmt->sync_meta = encode_facts(mgmt);
+	data = g_bytes_get_data(mgmt->sync_meta, &len);
 	sealed = nbh_mgmt_seal(&mgmt->own_private, server_key, data, len);
 	mgmt->sync_key = *server_key;
 	mgmt->sync_call = nbh_grpc_call(mgmt->channel, SERVICE "Sync", NULL, sealed, TRUE, 0, &sync_events, mgmt);
@@ -435,22 +571,29 @@ static void start(NbhMgmt *mgmt, guint op, const struct nbh_key *server_key)
 		login_start(mgmt, server_key);
 	else if (op == OP_SYNC)
 		sync_start(mgmt, server_key);
+	else if (op == OP_META)
+		meta_start(mgmt, server_key);
 	else
 		logout_start(mgmt, server_key);
 }
 
 /* A key that nothing can be sealed for is as good as none. */
+static gboolean is_usable(const struct nbh_key *own_private, const struct nbh_key *key)
+{
+	g_autoptr(GBytes) sealed = nbh_mgmt_seal(own_private, key, (const guint8 *)"", 0);
+
+	return sealed != NULL;
+}
+
 static gboolean read_key(NbhMgmt *mgmt, GBytes *reply, struct nbh_key *ret_key, GError **error)
 {
 	gsize len;
 	const guint8 *data = g_bytes_get_data(reply, &len);
-	g_autoptr(GBytes) sealed = NULL;
 	struct nbh_key key;
 
 	if (!nbh_mgmt_decode_server_key(data, len, &key, error))
 		return FALSE;
-	sealed = nbh_mgmt_seal(&mgmt->own_private, &key, (const guint8 *)"", 0);
-	if (!sealed) {
+	if (!is_usable(&mgmt->own_private, &key)) {
 		g_set_error(error, NBH_MGMT_ERROR, NBH_MGMT_PROTOCOL, "the server key is weak");
 		return FALSE;
 	}
@@ -465,9 +608,27 @@ static void key_failed(NbhMgmt *mgmt, guint waiting, const GError *error)
 		finish(mgmt, &mgmt->login, error);
 	if ((waiting & OP_LOGOUT) && !mgmt->is_freed)
 		finish(mgmt, &mgmt->logout, error);
+	if ((waiting & OP_META) && !mgmt->is_freed)
+		meta_finish(mgmt, FALSE);
 	if ((waiting & OP_SYNC) && !mgmt->is_freed)
 		sync_failed(mgmt, error->message);
 	mgmt_unref(mgmt);
+}
+
+static void learn_key(NbhMgmt *mgmt, const struct nbh_key *key)
+{
+	gboolean is_known = !nbh_key_is_zero(&mgmt->server_key);
+	gboolean is_same = is_known && nbh_key_equal(key, &mgmt->server_key);
+
+	mgmt->server_key = *key;
+	mgmt->has_key = TRUE;
+	mgmt->key_usec = g_get_monotonic_time();
+	if (is_same)
+		return;
+	if (is_known)
+		nbh_log(NBH_LOG_NOTICE, "mgmt", "server-key-changed now=%.8s", nbh_key_format(key).text);
+	if (mgmt->events->on_server_key)
+		mgmt->events->on_server_key(mgmt, key, mgmt->owner);
 }
 
 static void on_key(int status, const char *message, GBytes *reply, gpointer data)
@@ -489,11 +650,8 @@ static void on_key(int status, const char *message, GBytes *reply, gpointer data
 		key_failed(mgmt, waiting, error);
 		return;
 	}
-	if (!waiting) {
-		mgmt->spare_key = key;
-		mgmt->spare_key_usec = g_get_monotonic_time();
-	}
-	for (guint op = OP_LOGIN; op <= OP_LOGOUT; op <<= 1) {
+	learn_key(mgmt, &key);
+	for (guint op = OP_LOGIN; op <= OP_META; op <<= 1) {
 		if (waiting & op)
 			start(mgmt, op, &key);
 	}
@@ -513,6 +671,12 @@ static NbhMgmt *mgmt_open(const NbhMgmtConfig *config, const NbhMgmtEvents *even
 	mgmt->owner = owner;
 	mgmt->get_meta = config->get_meta;
 	mgmt->own_private = config->own_private;
+	if (config->server_key && is_usable(&config->own_private, config->server_key)) {
+		mgmt->server_key = *config->server_key;
+		mgmt->has_key = TRUE;
+	}
+	mgmt->settle_ms = FACTS_SETTLE_MS;
+	mgmt->interval_ms = FACTS_INTERVAL_MS;
 	nbh_key_public(&mgmt->own_private, &mgmt->own_public);
 	mgmt->channel = channel;
 	mgmt->on_key = on_key;
@@ -535,7 +699,7 @@ static void mgmt_sync(NbhMgmt *mgmt)
 	if (mgmt->sync_wanted)
 		return;
 	mgmt->sync_wanted = TRUE;
-	need_key(mgmt, OP_SYNC);
+	begin_sync(mgmt);
 }
 
 static void mgmt_logout(NbhMgmt *mgmt, MgmtDone done)
@@ -552,7 +716,18 @@ static void mgmt_network_changed(NbhMgmt *mgmt)
 	if (!mgmt->retry_id)
 		return;
 	clear_source_id(&mgmt->retry_id);
-	need_key(mgmt, OP_SYNC);
+	begin_sync(mgmt);
+}
+
+static void mgmt_facts_changed(NbhMgmt *mgmt)
+{
+	look_at_facts(mgmt);
+}
+
+void nbh_mgmt_grpc_set_facts_times(NbhMgmt *mgmt, guint settle_ms, guint interval_ms)
+{
+	mgmt->settle_ms = settle_ms;
+	mgmt->interval_ms = interval_ms;
 }
 
 static void mgmt_free(NbhMgmt *mgmt)
@@ -562,8 +737,12 @@ static void mgmt_free(NbhMgmt *mgmt)
 	mgmt->is_freed = TRUE;
 	clear_source_id(&mgmt->retry_id);
 	clear_source_id(&mgmt->first_id);
+	clear_source_id(&mgmt->meta_id);
 	nbh_grpc_channel_free(mgmt->channel); /* with its calls */
 	mgmt->channel = NULL;
+	g_clear_pointer(&mgmt->sync_meta, g_bytes_unref);
+	g_clear_pointer(&mgmt->meta_telling, g_bytes_unref);
+	g_clear_pointer(&mgmt->meta_told, g_bytes_unref);
 	wipe_setup_key(mgmt);
 	nbh_key_wipe(&mgmt->own_private);
 	mgmt_unref(mgmt);
@@ -576,5 +755,6 @@ const NbhMgmtBackend nbh_mgmt_grpc = {
 	.sync = mgmt_sync,
 	.logout = mgmt_logout,
 	.network_changed = mgmt_network_changed,
+	.facts_changed = mgmt_facts_changed,
 	.free = mgmt_free,
 };

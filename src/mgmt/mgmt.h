@@ -2,8 +2,8 @@
 #define NBH_MGMT_MGMT_H
 
 /*
- * The management client: GetServerKey before each sealed call, Login (probe, then register), Sync
- * with reconnection, Logout. netbird-wire.md section 2. Events only from the loop.
+ * The management client: Login (probe, then register), Sync with reconnection, SyncMeta when our facts
+ * have changed, Logout; GetServerKey beside them. netbird-wire.md section 2. Events only from the loop.
  */
 
 #include "base/key.h"
@@ -29,6 +29,8 @@ typedef struct {
 	void (*on_link)(NbhMgmt *mgmt, gboolean up, const char *why, gpointer owner);
 	/* The server refuses this peer (code 7 on Sync, then on Login): needs login. Nothing follows. */
 	void (*on_refused)(NbhMgmt *mgmt, const char *why, gpointer owner);
+	/* The server's key is another one than we knew, for keeping. May be NULL. */
+	void (*on_server_key)(NbhMgmt *mgmt, const struct nbh_key *key, gpointer owner);
 } NbhMgmtEvents;
 
 typedef struct {
@@ -37,6 +39,8 @@ typedef struct {
 	/* Fills meta anew for each call; strings stay valid until the next call. */
 	void (*get_meta)(NbhMeta *ret_meta, gpointer owner);
 	NbhDial *dial; /* borrowed; NULL: the system's CAs, the environment's proxy */
+	/* From before, to save a round trip; the server may have another one by now. NULL or zero: none. */
+	const struct nbh_key *server_key;
 } NbhMgmtConfig;
 
 typedef struct {
@@ -51,6 +55,8 @@ typedef struct {
 	void (*sync)(NbhMgmt *mgmt);       /* run until free */
 	void (*logout)(NbhMgmt *mgmt, void (*done)(NbhMgmt *, const GError *, gpointer owner)); /* deletes the peer there */
 	void (*network_changed)(NbhMgmt *mgmt); /* probe the connection; retry now if waiting */
+	/* What get_meta says may differ: if so, one SyncMeta, some time after the last. */
+	void (*facts_changed)(NbhMgmt *mgmt);
 	void (*free)(NbhMgmt *mgmt);
 } NbhMgmtBackend;
 

@@ -4,6 +4,7 @@
 
 #include "wire/mgmtmsg.h"
 
+#include "base/limits.h"
 #include "wire/error.h"
 #include "wire/pb.h"
 
@@ -19,6 +20,7 @@
 
 NBH_PB_AUTOPTR(Nbm__LoginRequest, nbm__login_request)
 NBH_PB_AUTOPTR(Nbm__SyncRequest, nbm__sync_request)
+NBH_PB_AUTOPTR(Nbm__PeerSystemMeta, nbm__peer_system_meta)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
@@ -41,6 +43,7 @@ void nbh_login_request_clear(NbhLoginRequest *request)
 	g_free(request->platform);
 	g_free(request->ssh_pub_key);
 	g_clear_pointer(&request->meta_bytes, g_bytes_unref);
+	g_strfreev(request->addresses);
 	memset(request, 0, sizeof(*request));
 }
 
@@ -148,6 +151,30 @@ gboolean nbh_mgmt_decode_sync_request(const guint8 *plain, gsize len, NbhLoginRe
 
 	request.setup_key = g_strdup("");
 	meta_decode(message->meta && has_text(message->meta) ? message->meta : NULL, &request);
+	*ret_request = request;
+	return TRUE;
+}
+
+gboolean nbh_mgmt_decode_meta(GBytes *meta_bytes, NbhLoginRequest *ret_request, GError **error)
+{
+	gsize len, n;
+	const guint8 *data = g_bytes_get_data(meta_bytes, &len);
+	g_autoptr(Nbm__PeerSystemMeta) meta = NULL;
+	NbhLoginRequest request = { 0 };
+
+	meta = (Nbm__PeerSystemMeta *)nbh_pb_unpack(&nbm__peer_system_meta__descriptor, data, len, error);
+
+	if (!meta)
+		return FALSE;
+
+	request.setup_key = g_strdup("");
+	meta_decode(meta, &request);
+	n = MIN(meta->n_networkaddresses, NBH_HOST_ADDRESSES_MAX);
+	request.addresses = g_new0(char *, n + 1);
+
+	for (gsize i = 0; i < n; i++)
+		request.addresses[i] = nbh_pb_text(meta->networkaddresses[i]->netip, TEXT_MAX_BYTES);
+
 	*ret_request = request;
 	return TRUE;
 }

@@ -72,6 +72,7 @@ typedef struct {
 	gsize ssh_pub_key_len;
 	gboolean ipv6;	    /* capability 2 and flag 16 unset */
 	GBytes *meta_bytes; /* PeerSystemMeta in canonical encoding, for comparing and storing */
+	char **addresses;   /* "192.168.1.5/24"; only from nbh_mgmt_decode_meta() */
 } NbhLoginRequest;
 
 void nbh_login_request_clear(NbhLoginRequest *request);
@@ -79,6 +80,8 @@ gboolean nbh_mgmt_decode_login_request(const guint8 *plain, gsize len, NbhLoginR
 				       GError **error);
 gboolean nbh_mgmt_decode_sync_request(const guint8 *plain, gsize len, NbhLoginRequest *ret_request,
 				      GError **error); /* SyncRequest and SyncMetaRequest */
+/* What meta_bytes of before says. */
+gboolean nbh_mgmt_decode_meta(GBytes *meta_bytes, NbhLoginRequest *ret_request, GError **error);
 
 /* Hub side: encode answers. */
 GBytes *nbh_mgmt_encode_server_key(const struct nbh_key *key);

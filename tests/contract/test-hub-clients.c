@@ -160,7 +160,7 @@ static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
 	m->refused_why = g_strdup(why);
 }
 
-static const NbhMgmtEvents mgmt_events = { on_update, on_mgmt_link, on_refused };
+static const NbhMgmtEvents mgmt_events = { on_update, on_mgmt_link, on_refused, NULL };
 
 static void on_login(NbhMgmt *mgmt, const GError *error, gpointer owner)
 {
@@ -199,7 +199,7 @@ static void machine_init(Machine *m, const char *name)
 
 static void machine_open(Machine *m, const Fixture *f)
 {
-	const NbhMgmtConfig config = { f->url, m->private_key, get_meta, f->dial };
+	const NbhMgmtConfig config = { f->url, m->private_key, get_meta, f->dial, NULL };
 	g_autoptr(GError) error = NULL;
 
 	m->mgmt = nbh_mgmt_grpc.open(&config, &mgmt_events, m, &error);

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -331,6 +332,26 @@ class Helper:
                    if program in ("netbird-helper", "netbird-ice"))
 
 
+class NamedHelper(Helper):
+    """In a UTS namespace of its own, so that its host name can change."""
+
+    def __init__(self, host, name):
+        super().__init__(host)
+        program = os.path.join(host.lab.dir(f"{host.name}-bin"), "netbird-helper")
+        with open(program, "w", encoding="ascii") as file:
+            file.write("#!/bin/sh\nexec unshare --uts sh -c 'hostname \"$0\" && exec \"$@\"' "
+                       f"{name} {self.program} \"$@\"\n")
+        os.chmod(program, 0o755)
+        self.program = program
+
+    def rename(self, name):
+        self.host.run(["nsenter", "--target", self.proc.pid, "--uts", "hostname", name])
+
+    def told(self):
+        """How often something about it was worth a SyncMeta."""
+        return self.proc.log().count("facts-changed")
+
+
 class OfficialServer:
     """The official combined server: management, signal, relay and STUN."""
 
@@ -388,6 +409,11 @@ class OfficialServer:
         """Removes the policy "everybody reaches everybody": afterwards only room() connects."""
         for policy in self.api("GET", "policies"):
             self.api("DELETE", f"policies/{policy['id']}")
+
+    def store(self, query, *values):
+        """What REST does not show, from the server's database, read only."""
+        with sqlite3.connect(f"file:{self.dir}/store.db?mode=ro", uri=True) as store:
+            return store.execute(query, values).fetchall()
 
     def room(self, name):
         """A setup key whose peers see each other and nobody else."""

@@ -252,7 +252,7 @@ static void run(Mallory *mallory, guint seconds)
 
 int main(int argc, char **argv)
 {
-	static const NbhMgmtEvents mgmt_events = { on_update, on_mgmt_link, on_refused };
+	static const NbhMgmtEvents mgmt_events = { on_update, on_mgmt_link, on_refused, NULL };
 	static const NbhSignalEvents signal_events = { on_message, on_signal_link };
 	Mallory mallory = { .rand = g_rand_new_with_seed(1) };
 	NbhMgmtConfig config = { .get_meta = get_meta };

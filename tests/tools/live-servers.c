@@ -96,7 +96,7 @@ static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
 	say(owner, "REFUSED %s", why);
 }
 
-static const NbhMgmtEvents mgmt_events = { on_update, on_mgmt_link, on_refused };
+static const NbhMgmtEvents mgmt_events = { on_update, on_mgmt_link, on_refused, NULL };
 
 static void on_login(NbhMgmt *mgmt, const GError *error, gpointer owner)
 {

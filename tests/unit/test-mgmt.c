@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "mgmt/mgmt.h"
+#include "mgmt/mgmt-grpc.h"
 
 #include "core/version.h"
 #include "net/grpc.h"
@@ -22,11 +22,18 @@ typedef struct {
 	const char *login_text, *sync_text;
 	gboolean weak_key, garbage_in_sync;
 	guint n_stale; /* so often the key changes right behind GetServerKey */
+	gboolean is_key_held; /* GetServerKey is not answered */
+	int meta_status;
 	/* What it saw. */
-	guint n_key, n_login, n_sync, n_logout, n_setup_keys;
+	guint n_key, n_login, n_sync, n_logout, n_setup_keys, n_meta, n_meta_unopened;
+	char *told; /* the host name in the last Sync or SyncMeta */
+	gint64 meta_usec[4];
 	NbhH2srvCall *sync_call;
 	/* The client. */
 	NbhMgmt *mgmt;
+	const char *hostname; /* NULL: tester */
+	struct nbh_key remembered, server_key_heard;
+	guint n_server_keys;
 	gboolean is_up, was_update_before_up;
 	guint n_up, n_down, n_updates, n_done, n_refused, n_peers;
 	char *why, *refused;
@@ -52,6 +59,8 @@ static void serve_key(Lab *lab, NbhH2srvCall *call)
 	const guint8 *data;
 
 	lab->n_key++;
+	if (lab->is_key_held)
+		return;
 	nbh_key_public(&lab->server_private, &public_key);
 	if (lab->weak_key)
 		memset(&public_key, 0, sizeof(public_key));
@@ -121,6 +130,33 @@ static void send_map(Lab *lab, guint n_peers)
 	seal_reply(lab, lab->sync_call, plain);
 }
 
+static void take_meta(Lab *lab, GBytes *plain)
+{
+	NbhLoginRequest request = { 0 };
+	gsize len;
+	const guint8 *data = g_bytes_get_data(plain, &len);
+
+	g_assert_true(nbh_mgmt_decode_sync_request(data, len, &request, NULL));
+	g_free(lab->told);
+	lab->told = g_strdup(request.hostname);
+	nbh_login_request_clear(&request);
+}
+
+static void serve_meta(Lab *lab, NbhH2srvCall *call, const guint8 *data, gsize len)
+{
+	g_autoptr(GBytes) plain = open_request(lab, call, data, len);
+
+	lab->n_meta_unopened += plain ? 0 : 1;
+	if (!plain)
+		return;
+	g_assert_cmpuint(lab->n_meta, <, G_N_ELEMENTS(lab->meta_usec));
+	lab->meta_usec[lab->n_meta++] = g_get_monotonic_time();
+	take_meta(lab, plain);
+	if (lab->meta_status == 0)
+		nbh_h2srv_send(call, (const guint8 *)"", 0);
+	nbh_h2srv_finish(call, lab->meta_status, NULL);
+}
+
 static void serve_sync(Lab *lab, NbhH2srvCall *call, const guint8 *data, gsize len)
 {
 	int status = lab->sync_status[MIN(lab->n_sync, 3)];
@@ -129,6 +165,7 @@ static void serve_sync(Lab *lab, NbhH2srvCall *call, const guint8 *data, gsize l
 	lab->n_sync++;
 	if (!plain)
 		return;
+	take_meta(lab, plain);
 	if (status) {
 		nbh_h2srv_headers(call, NULL, NULL); /* as the main port: rule 14 */
 		nbh_h2srv_finish(call, status, lab->sync_text);
@@ -153,6 +190,8 @@ static void on_server_call(NbhH2srvCall *call, const char *path, const guint8 *d
 		serve_login(lab, call, data, len);
 	} else if (strcmp(path, SERVICE "Sync") == 0) {
 		serve_sync(lab, call, data, len);
+	} else if (strcmp(path, SERVICE "SyncMeta") == 0) {
+		serve_meta(lab, call, data, len);
 	} else if (strcmp(path, SERVICE "Logout") == 0) {
 		g_autoptr(GBytes) plain = open_request(lab, call, data, len);
 
@@ -222,7 +261,16 @@ static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
 	lab->refused = g_strdup(why);
 }
 
-static const NbhMgmtEvents events = { on_update, on_link, on_refused };
+static void on_server_key(NbhMgmt *mgmt, const struct nbh_key *key, gpointer owner)
+{
+	Lab *lab = owner;
+
+	g_assert_true(mgmt == lab->mgmt);
+	lab->n_server_keys++;
+	lab->server_key_heard = *key;
+}
+
+static const NbhMgmtEvents events = { on_update, on_link, on_refused, on_server_key };
 
 static void on_done(NbhMgmt *mgmt, const GError *error, gpointer owner)
 {
@@ -237,13 +285,17 @@ static void on_done(NbhMgmt *mgmt, const GError *error, gpointer owner)
 
 static void get_meta(NbhMeta *ret_meta, gpointer owner)
 {
-	(void)owner;
-	*ret_meta = (NbhMeta){ .hostname = "tester", .go_os = "linux", .netbird_version = NBH_AGENT_VERSION };
+	Lab *lab = owner;
+
+	*ret_meta = (NbhMeta){ .hostname = lab->hostname ? lab->hostname : "tester", .go_os = "linux", .netbird_version = NBH_AGENT_VERSION };
 }
 
 static void open_client(Lab *lab, const char *url)
 {
-	NbhMgmtConfig config = { .url = url, .own_private = lab->client_private, .get_meta = get_meta };
+	NbhMgmtConfig config = { .url = url,
+				 .own_private = lab->client_private,
+				 .get_meta = get_meta,
+				 .server_key = &lab->remembered };
 	g_autoptr(GError) error = NULL;
 
 	lab->mgmt = nbh_mgmt_grpc.open(&config, &events, lab, &error);
@@ -269,6 +321,7 @@ static void lab_close(Lab *lab)
 	test_drain_loop();
 	g_free(lab->why);
 	g_free(lab->refused);
+	g_free(lab->told);
 	g_clear_error(&lab->error);
 }
 
@@ -289,8 +342,9 @@ static void test_register_and_sync(void)
 	g_assert_cmpuint(lab.n_up, ==, 1);
 	send_map(&lab, 2);
 	test_run_until(lab.n_peers == 2);
-	/* One key for each sealed call, all on one connection, nothing twice. */
-	g_assert_cmpuint(lab.n_key, ==, 2);
+	/* One key for both, all on one connection, nothing twice. */
+	g_assert_cmpuint(lab.n_key, ==, 1);
+	g_assert_cmpuint(lab.n_server_keys, ==, 1);
 	g_assert_cmpuint(lab.n_login, ==, 1);
 	g_assert_cmpuint(lab.n_sync, ==, 1);
 	g_assert_cmpuint(lab.server.listener.n_accepted, ==, 1);
@@ -490,6 +544,170 @@ static void test_free_in_callbacks(void)
 	}
 }
 
+/* A key of before: used without waiting for the server's answer. */
+static void test_remembered_key(void)
+{
+	Lab right = { .is_key_held = TRUE }, wrong = { 0 }, weak = { 0 };
+	struct nbh_key now;
+
+	lab_open(&right);
+	nbh_mgmt_grpc.free(right.mgmt);
+	nbh_key_public(&right.server_private, &right.remembered);
+	{
+		g_autofree char *url = test_grpc_url(&right.server);
+
+		open_client(&right, url);
+	}
+	nbh_mgmt_grpc.sync(right.mgmt);
+	test_run_until(right.n_up);
+	g_assert_cmpuint(right.n_key, ==, 1); /* asked all the same */
+	g_assert_cmpuint(right.n_sync, ==, 1);
+	g_assert_cmpuint(right.n_server_keys, ==, 0);
+	lab_close(&right);
+
+	/* The server was started again meanwhile. */
+	nbh_key_generate_private(&now);
+	nbh_key_public(&now, &wrong.remembered);
+	lab_open(&wrong);
+	nbh_mgmt_grpc.sync(wrong.mgmt);
+	test_run_until(wrong.n_up);
+	g_assert_cmpuint(wrong.n_sync, ==, 2);
+	g_assert_cmpuint(wrong.n_down, ==, 0); /* nobody need hear of it */
+	g_assert_cmpuint(wrong.n_key, ==, 1);
+	g_assert_cmpuint(wrong.n_server_keys, ==, 1);
+	nbh_key_public(&wrong.server_private, &now);
+	g_assert_true(nbh_key_equal(&now, &wrong.server_key_heard));
+	lab_close(&wrong);
+
+	/* Of low order: nothing can be sealed for it. */
+	weak.remembered.bytes[0] = 1;
+	lab_open(&weak);
+	nbh_mgmt_grpc.sync(weak.mgmt);
+	test_run_until(weak.n_up);
+	g_assert_cmpuint(weak.n_sync, ==, 1);
+	lab_close(&weak);
+}
+
+/* The key that the server gives out is never the one that opens: said in words, slowly repeated. */
+static void test_wrong_key_for_ever(void)
+{
+	Lab lab = { .n_stale = 100 };
+
+	lab_open(&lab);
+	nbh_mgmt_grpc.sync(lab.mgmt);
+	test_run_until(lab.n_down == 2);
+	g_assert_nonnull(strstr(lab.why, "cannot open what is sealed for the key that it gives out"));
+	g_assert_cmpuint(lab.n_sync, ==, 4); /* twice each time */
+	g_assert_cmpuint(lab.n_up, ==, 0);
+	lab_close(&lab);
+}
+
+static void open_facts(Lab *lab, guint interval_ms)
+{
+	lab_open(lab);
+	nbh_mgmt_grpc_set_facts_times(lab->mgmt, 1, interval_ms);
+	nbh_mgmt_grpc.sync(lab->mgmt);
+	test_run_until(lab->n_up);
+	g_assert_cmpstr(lab->told, ==, "tester");
+}
+
+static gboolean on_later(gpointer later)
+{
+	*(gboolean *)later = TRUE;
+	return G_SOURCE_REMOVE;
+}
+
+/* Long behind what facts_changed() could lead to. */
+static void run_a_while(void)
+{
+	gboolean is_later = FALSE;
+
+	g_timeout_add(100, on_later, &is_later);
+	test_run_until(is_later);
+}
+
+static void test_facts(void)
+{
+	Lab lab = { 0 };
+
+	open_facts(&lab, 300);
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	run_a_while();
+	g_assert_cmpuint(lab.n_meta, ==, 0);
+
+	lab.hostname = "other";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	test_run_until(lab.n_meta);
+	g_assert_cmpstr(lab.told, ==, "other");
+
+	/* Many changes: the last counts, and not at once. */
+	lab.hostname = "flap";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	run_a_while();
+	g_assert_cmpuint(lab.n_meta, ==, 1);
+	lab.hostname = "last";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	test_run_until(lab.n_meta == 2);
+	g_assert_cmpstr(lab.told, ==, "last");
+	g_assert_cmpint(lab.meta_usec[1] - lab.meta_usec[0], >=, 250 * 1000);
+
+	/* There and back again is nothing. */
+	lab.hostname = "flap";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	lab.hostname = "last";
+	run_a_while();
+	run_a_while();
+	run_a_while();
+	run_a_while();
+	g_assert_cmpuint(lab.n_meta, ==, 2);
+	g_assert_cmpuint(lab.n_sync, ==, 1);
+	lab_close(&lab);
+}
+
+static void test_facts_heal(void)
+{
+	Lab lab = { 0 };
+
+	/* The server's key has changed: sealed again. */
+	open_facts(&lab, 1);
+	nbh_key_generate_private(&lab.server_private);
+	lab.hostname = "other";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	test_run_until(lab.n_meta);
+	g_assert_cmpuint(lab.n_meta_unopened, ==, 1);
+	g_assert_cmpuint(lab.n_server_keys, ==, 2);
+
+	/* Something that may pass: once more. */
+	lab.meta_status = NBH_GRPC_UNAVAILABLE;
+	lab.hostname = "third";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	test_run_until(lab.n_meta == 2);
+	lab.meta_status = NBH_GRPC_UNIMPLEMENTED;
+	test_run_until(lab.n_meta == 3);
+	/* The server does not know the call: not again. */
+	run_a_while();
+	g_assert_cmpuint(lab.n_meta, ==, 3);
+	lab_close(&lab);
+}
+
+/* Changed while Sync is away: the next one brings it, and nothing else. */
+static void test_facts_without_sync(void)
+{
+	Lab lab = { 0 };
+
+	open_facts(&lab, 1);
+	test_grpc_drop_all(&lab.server);
+	test_run_until(lab.n_down);
+	lab.hostname = "other";
+	nbh_mgmt_grpc.facts_changed(lab.mgmt);
+	test_run_until(lab.n_up == 2);
+	run_a_while();
+	g_assert_cmpstr(lab.told, ==, "other");
+	g_assert_cmpuint(lab.n_meta, ==, 0);
+	lab_close(&lab);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -501,5 +719,10 @@ int main(int argc, char **argv)
 	g_test_add_func("/mgmt/backoff-grows", test_backoff_grows);
 	g_test_add_func("/mgmt/unreachable", test_unreachable);
 	g_test_add_func("/mgmt/free-in-callbacks", test_free_in_callbacks);
+	g_test_add_func("/mgmt/remembered-key", test_remembered_key);
+	g_test_add_func("/mgmt/wrong-key-for-ever", test_wrong_key_for_ever);
+	g_test_add_func("/mgmt/facts", test_facts);
+	g_test_add_func("/mgmt/facts-heal", test_facts_heal);
+	g_test_add_func("/mgmt/facts-without-sync", test_facts_without_sync);
 	return g_test_run();
 }
