@@ -67,6 +67,12 @@ check_PROGRAMS += %D%/tools/hostile-peer
 %C%_tools_hostile_peer_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_tools_hostile_peer_LDADD = $(SERVER_TEST_LIBS)
 
+# Many far ends for one helper: see its head. Run by tests/lib/idlecost.py.
+check_PROGRAMS += %D%/tools/far-peers
+%C%_tools_far_peers_SOURCES = %D%/tools/far-peers.c %D%/tools/far-peers.h %D%/tools/far-wg.c
+%C%_tools_far_peers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(OPENSSL_CFLAGS) $(SODIUM_CFLAGS)
+%C%_tools_far_peers_LDADD = $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += %D%/tools/live-servers
 %C%_tools_live_servers_SOURCES = %D%/tools/live-servers.c
 %C%_tools_live_servers_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
