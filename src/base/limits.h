@@ -7,9 +7,12 @@
 #define NBH_GRPC_HEADERS_MAX_BYTES (16 * 1024)        /* per response; official ones stay below 1 KiB */
 #define NBH_GRPC_OUTPUT_MAX_BYTES (1024 * 1024)       /* unsent bytes per client connection, then calls fail */
 #define NBH_GRPC_CALLS_MAX 1024                       /* per channel: bursts of Sends for hundreds of peers */
+#define NBH_H2_CONTROL_BURST 2000                     /* PING, SETTINGS, RST_STREAM ... of one far end; resets count 4 */
+#define NBH_H2_CONTROL_PER_SECOND 200                 /* ... and then; honest ones answer data, which earns them more */
 #define NBH_PROXY_ANSWER_MAX_BYTES 8192               /* head of the answer to CONNECT */
 #define NBH_H2SRV_MESSAGE_MAX_BYTES (1024 * 1024)     /* requests are < 8 KiB in practice: netbird-hub.md 1.2 */
 #define NBH_H2SRV_INPUT_MAX_BYTES (4 * 1024 * 1024)   /* incomplete messages of one connection: anybody can begin 250 */
+#define NBH_H2SRV_FRAMES_MAX 2048                     /* of ours that a client does not take: 8 per stream */
 #define NBH_H2SRV_STREAMS_MAX 250                     /* as the official main port announces */
 #define NBH_H2SRV_HEADERS_MAX_BYTES (16 * 1024)
 #define NBH_H2SRV_OUTPUT_MAX_BYTES (32 * 1024 * 1024) /* one largest map and its successor */

@@ -1,64 +1,31 @@
 /*
- * gRPC server on one accepted stream: nghttp2 frames the bytes, this file keeps the calls.
+ * gRPC server on one accepted stream: nghttp2 frames the bytes, this file keeps the connection.
  *
- * Everything that nghttp2 calls runs between enter() and leave(); whoever frees the connection
- * from in there only marks it, and leave() destroys it. nghttp2_session_del() does not report open
- * streams, so the connection keeps its own list of calls and ends each itself (libraries.md 3.6).
+ * nghttp2_session_del() does not report open streams, so the connection keeps its own list of calls
+ * and ends each itself (libraries.md 3.6).
+ *
+ * Anybody may connect. What one client can cost is bounded: bytes (limits.h), frames for nothing
+ * (h2guard), frames that it does not take from us, time in one turn of the loop, time to take an
+ * answer. Who goes beyond gets GOAWAY (ENHANCE_YOUR_CALM) if it listens, and is hung up on.
  */
 
 #include "config.h"
 
-#include "net/h2srv.h"
+#include "net/h2srv-private.h"
 
 #include "base/limits.h"
 
-#include <nghttp2/nghttp2.h>
 #include <string.h>
 
-#define PING_AFTER_S 30
-#define PONG_WITHIN_S 20
+#define PING_AFTER_MS 30000
+#define PONG_WITHIN_MS 20000
+#define STUCK_AFTER_MS 60000 /* an answer that nobody takes */
+#define END_WITHIN_MS 5000   /* from our GOAWAY to the end */
 #define WINDOW_BYTES (1024 * 1024)
 #define READ_BYTES (16 * 1024)
 #define READS_PER_TURN 16              /* then other connections get their turn */
+#define TURN_USEC 5000                 /* or after this time */
 #define OUT_FILL_BYTES (32 * 1024)     /* frames made ahead of the socket */
-#define STATUS_MESSAGE_MAX_BYTES 1024
-#define PREFIX_BYTES 5                 /* gRPC: compressed flag, length */
-
-struct _NbhH2srvCall {
-	NbhH2srv *conn; /* borrowed: owns us */
-	int32_t id;
-	char *path, *method, *content_type;
-	GPtrArray *headers; /* char *, owned: name, value, name, value */
-	gsize header_bytes;
-	gpointer data;
-	GByteArray *in;  /* the incomplete message, owned; NULL when there is none */
-	GByteArray *out; /* not yet taken by nghttp2, owned; NULL when empty */
-	gsize out_off;
-	gboolean announced; /* on_call has been called */
-	gboolean gone;      /* on_gone has been called */
-	gboolean started;   /* response headers are submitted */
-	gboolean finished;  /* no more from us */
-	gboolean half_closed;
-	gboolean deferred; /* nghttp2 waits for resume_data() */
-	int status;
-	char *message;
-};
-
-struct _NbhH2srv {
-	NbhStream *stream; /* owned */
-	const NbhH2srvEvents *events;
-	gpointer owner;
-	nghttp2_session *session; /* owned */
-	GQueue calls;             /* NbhH2srvCall, owned */
-	GByteArray *first;        /* read by whoever sniffed, owned; NULL when used */
-	GByteArray *out;          /* frames, not yet written; owned, NULL when empty */
-	gsize out_off;
-	gsize queued_bytes; /* over all calls */
-	gsize waiting_bytes; /* of incomplete messages, over all calls */
-	guint busy;         /* inside enter() and leave() */
-	gboolean dead, freed, heard;
-	GSource *flush, *closing, *ping, *pong, *again; /* owned */
-};
 
 static void clear_source(GSource **source)
 {
@@ -79,46 +46,21 @@ static GSource *add_idle(GSourceFunc func, gpointer data)
 	return source;
 }
 
-static GSource *add_timer(guint seconds, GSourceFunc func, gpointer data)
+static GSource *add_timer(guint timeout_ms, GSourceFunc func, gpointer data)
 {
-	GSource *source = g_timeout_source_new_seconds(seconds);
+	GSource *source = timeout_ms % 1000 ? g_timeout_source_new(timeout_ms)
+					    : g_timeout_source_new_seconds(timeout_ms / 1000);
 
 	g_source_set_callback(source, func, data, NULL);
 	g_source_attach(source, NULL);
 	return source;
 }
 
-static void call_free(NbhH2srvCall *call)
-{
-	if (call->out)
-		call->conn->queued_bytes -= call->out->len - call->out_off;
-	if (call->in)
-		call->conn->waiting_bytes -= call->in->len;
-	g_clear_pointer(&call->in, g_byte_array_unref);
-	g_clear_pointer(&call->out, g_byte_array_unref);
-	g_ptr_array_unref(call->headers);
-	g_free(call->path);
-	g_free(call->method);
-	g_free(call->content_type);
-	g_free(call->message);
-	g_free(call);
-}
-
-static void call_gone(NbhH2srvCall *call)
-{
-	if (call->gone)
-		return;
-	call->gone = TRUE;
-	call->finished = TRUE;
-	if (call->announced)
-		call->conn->events->on_gone(call, call->conn->owner);
-}
-
 static void end_calls(NbhH2srv *conn)
 {
 	/* on_gone may free the connection, but while busy only leave() frees calls. */
 	for (GList *l = conn->calls.head; l; l = l->next)
-		call_gone(l->data);
+		nbh_h2srv_call_gone(l->data);
 }
 
 static void destroy(NbhH2srv *conn)
@@ -126,11 +68,12 @@ static void destroy(NbhH2srv *conn)
 	NbhH2srvCall *call;
 
 	while ((call = g_queue_pop_head(&conn->calls)))
-		call_free(call);
+		nbh_h2srv_call_free(call);
 	nghttp2_session_del(conn->session);
 	g_clear_pointer(&conn->first, g_byte_array_unref);
 	g_clear_pointer(&conn->out, g_byte_array_unref);
 	nbh_stream_free(conn->stream);
+	g_free(conn->abuse);
 	g_free(conn);
 }
 
@@ -168,6 +111,7 @@ static void die(NbhH2srv *conn)
 	clear_source(&conn->again);
 	clear_source(&conn->ping);
 	clear_source(&conn->pong);
+	clear_source(&conn->end);
 	/* At once: unread bytes would wake the loop until the owner frees us. */
 	g_clear_pointer(&conn->stream, nbh_stream_free);
 	conn->closing = add_idle(on_closing, conn);
@@ -235,108 +179,24 @@ static gboolean on_flush(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-/* Sends of one turn of the loop leave together, and no event comes from inside a call. */
-static void flush_soon(NbhH2srv *conn)
+void nbh_h2srv_flush_soon(NbhH2srv *conn)
 {
 	if (!conn->busy && !conn->flush && !conn->dead && !conn->freed)
 		conn->flush = add_idle(on_flush, conn);
 }
 
-/* Percent-encoding of grpc-message (gRPC over HTTP/2, "Responses"). */
-static char *encode_message(const char *text)
-{
-	GString *out = g_string_new(NULL);
-
-	for (const char *p = text; *p && out->len < STATUS_MESSAGE_MAX_BYTES; p++) {
-		if (*p < ' ' || *p > '~' || *p == '%')
-			g_string_append_printf(out, "%%%02X", (guint)(guint8)*p);
-		else
-			g_string_append_c(out, *p);
-	}
-	return g_string_free(out, FALSE);
-}
-
-static nghttp2_nv nv(const char *name, const char *value)
-{
-	return (nghttp2_nv){ (uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value),
-			     NGHTTP2_NV_FLAG_NONE };
-}
-
-static gsize status_headers(const NbhH2srvCall *call, char *number, gsize number_size,
-			    nghttp2_nv *headers)
-{
-	gsize n = 0;
-
-	g_snprintf(number, number_size, "%d", call->status);
-	headers[n++] = nv("grpc-status", number);
-	if (call->message)
-		headers[n++] = nv("grpc-message", call->message);
-	return n;
-}
-
-static gsize take_output(NbhH2srvCall *call, uint8_t *buf, gsize size)
-{
-	gsize n;
-
-	if (!call->out)
-		return 0;
-	n = MIN(size, call->out->len - call->out_off);
-	memcpy(buf, call->out->data + call->out_off, n);
-	call->out_off += n;
-	call->conn->queued_bytes -= n;
-	if (call->out_off == call->out->len) {
-		g_clear_pointer(&call->out, g_byte_array_unref);
-		call->out_off = 0;
-	}
-	return n;
-}
-
-static ssize_t on_want_data(nghttp2_session *session, int32_t id, uint8_t *buf, size_t size,
-			    uint32_t *flags, nghttp2_data_source *source, void *data)
-{
-	NbhH2srvCall *call = source->ptr;
-	gsize n = take_output(call, buf, size);
-
-	(void)data;
-	if (call->out)
-		return (ssize_t)n;
-	if (call->finished) {
-		char number[16];
-		nghttp2_nv trailers[2];
-		gsize n_trailers = status_headers(call, number, sizeof(number), trailers);
-
-		*flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-		nghttp2_submit_trailer(session, id, trailers, n_trailers);
-		return (ssize_t)n;
-	}
-	if (n == 0) {
-		call->deferred = TRUE;
-		return NGHTTP2_ERR_DEFERRED;
-	}
-	return (ssize_t)n;
-}
-
-static void resume(NbhH2srvCall *call)
-{
-	if (call->deferred) {
-		call->deferred = FALSE;
-		nghttp2_session_resume_data(call->conn->session, call->id);
-	}
-	flush_soon(call->conn);
-}
-
-/* Not gRPC: an HTTP status alone. */
-static void refuse_http(NbhH2srvCall *call, const char *status)
-{
-	nghttp2_nv headers[] = { nv(":status", status) };
-
-	call->finished = TRUE;
-	nghttp2_submit_response(call->conn->session, call->id, headers, 1, NULL);
-}
-
 static NbhH2srvCall *find_call(nghttp2_session *session, int32_t id)
 {
 	return id ? nghttp2_session_get_stream_user_data(session, id) : NULL;
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *data)
+{
+	NbhH2srv *conn = data;
+
+	(void)session;
+	(void)nbh_h2guard_received(&conn->guard, hd, g_get_monotonic_time());
+	return 0; /* feed() looks: nghttp2 would only end the session without a word */
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *data)
@@ -346,10 +206,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
-	call = g_new0(NbhH2srvCall, 1);
-	call->conn = conn;
-	call->id = frame->hd.stream_id;
-	call->headers = g_ptr_array_new_with_free_func(g_free);
+	call = nbh_h2srv_call_new(conn, frame->hd.stream_id);
 	g_queue_push_tail(&conn->calls, call);
 	nghttp2_session_set_stream_user_data(session, call->id, call);
 	return 0;
@@ -360,44 +217,14 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		     void *data)
 {
 	NbhH2srvCall *call = find_call(session, frame->hd.stream_id);
-	g_autofree char *name_text = NULL;
-	g_autofree char *value_text = NULL;
 
 	(void)flags;
 	(void)data;
 	if (!call || frame->hd.type != NGHTTP2_HEADERS || call->announced)
 		return 0;
-	/* RFC 9113 10.5.1: a field counts 32 bytes more than its text. */
-	call->header_bytes += name_len + value_len + 32;
-	if (call->header_bytes > NBH_H2SRV_HEADERS_MAX_BYTES)
+	if (!nbh_h2srv_call_on_header(call, name, name_len, value, value_len))
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	name_text = g_strndup((const char *)name, name_len);
-	value_text = g_strndup((const char *)value, value_len);
-	if (strcmp(name_text, ":path") == 0) {
-		g_free(call->path);
-		call->path = g_steal_pointer(&value_text);
-	} else if (strcmp(name_text, ":method") == 0) {
-		g_free(call->method);
-		call->method = g_steal_pointer(&value_text);
-	} else if (strcmp(name_text, "content-type") == 0) {
-		g_free(call->content_type);
-		call->content_type = g_steal_pointer(&value_text);
-	} else if (name_text[0] != ':') {
-		g_ptr_array_add(call->headers, g_steal_pointer(&name_text));
-		g_ptr_array_add(call->headers, g_steal_pointer(&value_text));
-	}
 	return 0;
-}
-
-static gboolean is_grpc(const NbhH2srvCall *call)
-{
-	const char *rest;
-
-	if (!call->path || g_strcmp0(call->method, "POST") != 0 || !call->content_type ||
-	    !g_str_has_prefix(call->content_type, "application/grpc"))
-		return FALSE;
-	rest = call->content_type + strlen("application/grpc");
-	return *rest == '\0' || *rest == '+' || *rest == ';';
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *data)
@@ -407,102 +234,27 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 	conn->heard = TRUE;
 	clear_source(&conn->pong); /* whatever arrived: it lives */
+	if (frame->hd.type == NGHTTP2_DATA) /* on_begin_frame() does not see these */
+		(void)nbh_h2guard_received(&conn->guard, &frame->hd, g_get_monotonic_time());
 	if (!call || conn->freed)
 		return 0;
-	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-		if (!is_grpc(call)) {
-			refuse_http(call, "415");
-		} else {
-			call->announced = TRUE;
-			conn->events->on_call(call, call->path, conn->owner);
-		}
-	}
-	if ((frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) ||
-	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-		return 0;
-	call->half_closed = TRUE;
-	if (call->finished || conn->freed)
-		return 0;
-	if (call->in)
-		nbh_h2srv_finish(call, 13, "the request ends inside a message");
-	else
-		conn->events->on_half_close(call, conn->owner);
+	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+		nbh_h2srv_call_on_request(call);
+	if ((frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
+	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		nbh_h2srv_call_on_half_close(call);
 	return 0;
-}
-
-/* Hands out each complete message; returns how many bytes were used. */
-static gsize split_messages(NbhH2srvCall *call, const guint8 *data, gsize len)
-{
-	NbhH2srv *conn = call->conn;
-	gsize used = 0;
-
-	while (!call->finished && !conn->freed && len - used >= PREFIX_BYTES) {
-		const guint8 *p = data + used;
-		gsize size = (gsize)p[1] << 24 | (gsize)p[2] << 16 | (gsize)p[3] << 8 | p[4];
-
-		if (p[0] != 0) {
-			nbh_h2srv_finish(call, 12, "compressed messages are not supported");
-			break;
-		}
-		if (size > NBH_H2SRV_MESSAGE_MAX_BYTES) {
-			nbh_h2srv_finish(call, 8, "the message is too large");
-			break;
-		}
-		if (len - used - PREFIX_BYTES < size)
-			break;
-		used += PREFIX_BYTES + size;
-		conn->events->on_message(call, p + PREFIX_BYTES, size, conn->owner);
-	}
-	return used;
-}
-
-/* The rest of an incomplete message waits for more. Takes in. */
-static void keep_input(NbhH2srvCall *call, GByteArray *in)
-{
-	NbhH2srv *conn = call->conn;
-
-	/* All streams together: each alone may be as large as the largest message. */
-	if (in->len > NBH_H2SRV_INPUT_MAX_BYTES - conn->waiting_bytes) {
-		g_byte_array_unref(in);
-		nbh_h2srv_finish(call, 8, "too many incomplete messages on this connection");
-		return;
-	}
-	call->in = in;
-	conn->waiting_bytes += in->len;
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
 		   size_t len, void *conn_data)
 {
 	NbhH2srvCall *call = find_call(session, id);
-	GByteArray *in;
-	gsize used;
 
 	(void)flags;
 	(void)conn_data;
-	if (!call || !call->announced || call->finished || len == 0)
-		return 0;
-	/* Mostly a message comes whole; then nothing is copied. */
-	if (!call->in) {
-		used = split_messages(call, data, len);
-		if (used < len && !call->finished) {
-			in = g_byte_array_new();
-			g_byte_array_append(in, data + used, (guint)(len - used));
-			keep_input(call, in);
-		}
-		return 0;
-	}
-	in = g_steal_pointer(&call->in);
-	call->conn->waiting_bytes -= in->len;
-	g_byte_array_append(in, data, (guint)len);
-	used = split_messages(call, in->data, in->len);
-	if (used < in->len && !call->finished) {
-		if (used)
-			g_byte_array_remove_range(in, 0, (guint)used);
-		keep_input(call, in);
-	} else {
-		g_byte_array_unref(in);
-	}
+	if (call)
+		nbh_h2srv_call_on_data(call, data, len);
 	return 0;
 }
 
@@ -513,9 +265,14 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
  */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *data)
 {
+	NbhH2srv *conn = data;
 	NbhH2srvCall *call;
 
-	(void)data;
+	(void)nbh_h2guard_sent(&conn->guard, frame, g_get_monotonic_time());
+	/* nghttp2's own: the client broke the rules. */
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !conn->abuse)
+		conn->abuse = g_strdup_printf("broke the rules of HTTP/2 (%s)",
+					      nghttp2_http2_strerror(frame->goaway.error_code));
 	if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	call = find_call(session, frame->hd.stream_id);
@@ -534,34 +291,66 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	if (!call)
 		return 0;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
-	call_gone(call);
+	nbh_h2srv_call_gone(call);
 	g_queue_remove(&conn->calls, call);
-	call_free(call);
+	nbh_h2srv_call_free(call);
 	return 0;
+}
+
+/* What has been said so far is the last that we listen to. */
+static void cut_off(NbhH2srv *conn, const char *why)
+{
+	if (conn->abuse || conn->dead || conn->freed)
+		return;
+	conn->abuse = g_strdup(why);
+	nghttp2_session_terminate_session(conn->session, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void feed(NbhH2srv *conn, const guint8 *data, gsize len)
 {
-	if (!conn->dead && !conn->freed && nghttp2_session_mem_recv(conn->session, data, len) < 0)
+	ssize_t n;
+
+	if (conn->dead || conn->freed)
+		return;
+	n = nghttp2_session_mem_recv(conn->session, data, len);
+	if (n < 0) {
+		/* E.g. too many CONTINUATION frames. */
+		if (!conn->abuse)
+			conn->abuse = g_strdup(nghttp2_strerror((int)n));
 		die(conn);
+		return;
+	}
+	if (conn->guard.broken)
+		cut_off(conn, conn->guard.broken);
+	/* Answers cost memory until they are taken. */
+	if (!conn->freed && nghttp2_session_get_outbound_queue_size(conn->session) > NBH_H2SRV_FRAMES_MAX)
+		pump(conn);
+	if (!conn->dead && !conn->freed &&
+	    nghttp2_session_get_outbound_queue_size(conn->session) > NBH_H2SRV_FRAMES_MAX)
+		cut_off(conn, "asks more than it listens");
+}
+
+static void feed_first(NbhH2srv *conn)
+{
+	g_autoptr(GByteArray) first = g_steal_pointer(&conn->first);
+
+	if (first)
+		feed(conn, first->data, first->len);
 }
 
 /* TRUE: there may be more, but others get their turn first. */
 static gboolean read_input(NbhH2srv *conn)
 {
+	gint64 until_usec = g_get_monotonic_time() + TURN_USEC;
 	gboolean more = FALSE;
 	guint8 buf[READ_BYTES];
 
 	enter(conn);
-	if (conn->first) {
-		g_autoptr(GByteArray) first = g_steal_pointer(&conn->first);
-
-		feed(conn, first->data, first->len);
-	}
-	for (guint i = 0; !conn->dead && !conn->freed; i++) {
+	feed_first(conn);
+	for (guint i = 0; !conn->dead && !conn->freed && !conn->abuse; i++) {
 		gssize n;
 
-		if (i == READS_PER_TURN) {
+		if (i == READS_PER_TURN || (i > 0 && g_get_monotonic_time() > until_usec)) {
 			more = TRUE;
 			break;
 		}
@@ -572,6 +361,8 @@ static gboolean read_input(NbhH2srv *conn)
 	}
 	if (!conn->freed)
 		pump(conn);
+	if (conn->abuse)
+		die(conn); /* what the socket did not take is lost on it */
 	if (conn->dead || conn->freed)
 		more = FALSE;
 	leave(conn);
@@ -636,17 +427,50 @@ static gboolean on_no_pong(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
+/* A closed window would keep a call, and with it the connection, for ever. */
+static void drop_stuck_calls(NbhH2srv *conn)
+{
+	gint64 before_usec = g_get_monotonic_time() - (gint64)conn->stuck_ms * 1000;
+
+	for (GList *l = conn->calls.head; l; l = l->next) {
+		NbhH2srvCall *call = l->data;
+
+		if (!call->finished || call->finished_usec > before_usec)
+			continue;
+		nghttp2_submit_rst_stream(conn->session, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
+		nbh_h2srv_flush_soon(conn);
+	}
+}
+
 static gboolean on_ping_time(gpointer data)
 {
 	NbhH2srv *conn = data;
 
+	drop_stuck_calls(conn);
 	if (!conn->heard && !conn->pong) {
 		nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
-		conn->pong = add_timer(PONG_WITHIN_S, on_no_pong, conn);
-		flush_soon(conn);
+		conn->pong = add_timer(PONG_WITHIN_MS, on_no_pong, conn);
+		nbh_h2srv_flush_soon(conn);
 	}
 	conn->heard = FALSE;
 	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_no_end(gpointer data)
+{
+	NbhH2srv *conn = data;
+
+	clear_source(&conn->end);
+	die(conn);
+	return G_SOURCE_REMOVE;
+}
+
+static gboolean on_start(gpointer data)
+{
+	NbhH2srv *conn = data;
+
+	conn->ping = add_timer(conn->ping_ms, on_ping_time, conn);
+	return on_again(conn);
 }
 
 static nghttp2_session *make_session(NbhH2srv *conn)
@@ -658,17 +482,22 @@ static nghttp2_session *make_session(NbhH2srv *conn)
 	};
 	nghttp2_session *session = NULL;
 	nghttp2_session_callbacks *callbacks = NULL;
+	nghttp2_option *option = NULL;
 
-	if (nghttp2_session_callbacks_new(&callbacks))
+	if (nghttp2_session_callbacks_new(&callbacks) || nghttp2_option_new(&option))
 		g_error("nghttp2: out of memory");
+	/* They would be kept for priorities, which we do not have. */
+	nghttp2_option_set_no_closed_streams(option, 1);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-	if (nghttp2_session_server_new(&session, callbacks, conn))
+	if (nghttp2_session_server_new2(&session, callbacks, conn, option))
 		g_error("nghttp2: out of memory");
+	nghttp2_option_del(option);
 	nghttp2_session_callbacks_del(callbacks);
 	nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, G_N_ELEMENTS(settings));
 	nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, WINDOW_BYTES);
@@ -684,12 +513,15 @@ NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first,
 	conn->events = events;
 	conn->owner = owner;
 	conn->session = make_session(conn);
-	conn->ping = add_timer(PING_AFTER_S, on_ping_time, conn);
+	conn->ping_ms = PING_AFTER_MS;
+	conn->stuck_ms = STUCK_AFTER_MS;
+	conn->end_ms = END_WITHIN_MS;
+	nbh_h2guard_init(&conn->guard, g_get_monotonic_time());
 	nbh_stream_set_events(stream, &stream_events, conn);
 	/* Calls may follow the preface at once, but the owner does not know us yet. */
 	conn->first = g_byte_array_new();
 	g_byte_array_append(conn->first, first, (guint)n_first);
-	conn->again = add_idle(on_again, conn);
+	conn->again = add_idle(on_start, conn);
 	return conn;
 }
 
@@ -698,12 +530,19 @@ NbhStream *nbh_h2srv_stream(NbhH2srv *conn)
 	return conn->stream;
 }
 
+const char *nbh_h2srv_abuse(NbhH2srv *conn)
+{
+	return conn->abuse;
+}
+
 void nbh_h2srv_shutdown(NbhH2srv *conn)
 {
 	if (conn->dead || conn->freed)
 		return;
 	nghttp2_session_terminate_session(conn->session, NGHTTP2_NO_ERROR);
-	flush_soon(conn);
+	if (!conn->end)
+		conn->end = add_timer(conn->end_ms, on_no_end, conn);
+	nbh_h2srv_flush_soon(conn);
 }
 
 void nbh_h2srv_free(NbhH2srv *conn)
@@ -717,94 +556,7 @@ void nbh_h2srv_free(NbhH2srv *conn)
 	clear_source(&conn->again);
 	clear_source(&conn->ping);
 	clear_source(&conn->pong);
+	clear_source(&conn->end);
 	end_calls(conn);
 	leave(conn);
-}
-
-NbhH2srv *nbh_h2srv_call_conn(NbhH2srvCall *call)
-{
-	return call->conn;
-}
-
-const char *nbh_h2srv_call_header(NbhH2srvCall *call, const char *name)
-{
-	for (guint i = 0; i + 1 < call->headers->len; i += 2)
-		if (strcmp(call->headers->pdata[i], name) == 0)
-			return call->headers->pdata[i + 1];
-	return NULL;
-}
-
-void nbh_h2srv_call_set_data(NbhH2srvCall *call, gpointer data)
-{
-	call->data = data;
-}
-
-gpointer nbh_h2srv_call_data(NbhH2srvCall *call)
-{
-	return call->data;
-}
-
-void nbh_h2srv_headers(NbhH2srvCall *call, const char *name, const char *value)
-{
-	nghttp2_data_provider provider = { .source.ptr = call, .read_callback = on_want_data };
-	nghttp2_nv headers[3] = { nv(":status", "200"), nv("content-type", "application/grpc") };
-	gsize n = 2;
-
-	if (call->started || call->finished || call->conn->dead)
-		return;
-	call->started = TRUE;
-	if (name)
-		headers[n++] = nv(name, value);
-	if (nghttp2_submit_response(call->conn->session, call->id, headers, n, &provider))
-		call->finished = TRUE;
-	flush_soon(call->conn);
-}
-
-gboolean nbh_h2srv_send(NbhH2srvCall *call, const guint8 *data, gsize len)
-{
-	NbhH2srv *conn = call->conn;
-	guint8 prefix[PREFIX_BYTES] = { 0, (guint8)(len >> 24), (guint8)(len >> 16),
-					(guint8)(len >> 8), (guint8)len };
-
-	if (call->finished || conn->dead || conn->freed ||
-	    len > NBH_H2SRV_OUTPUT_MAX_BYTES - PREFIX_BYTES ||
-	    conn->queued_bytes > NBH_H2SRV_OUTPUT_MAX_BYTES - PREFIX_BYTES - len)
-		return FALSE;
-	nbh_h2srv_headers(call, NULL, NULL);
-	if (!call->out) {
-		call->out = g_byte_array_sized_new((guint)(len + PREFIX_BYTES));
-	} else if (call->out_off > call->out->len / 2) {
-		g_byte_array_remove_range(call->out, 0, (guint)call->out_off);
-		call->out_off = 0;
-	}
-	g_byte_array_append(call->out, prefix, PREFIX_BYTES);
-	if (len)
-		g_byte_array_append(call->out, data, (guint)len);
-	conn->queued_bytes += len + PREFIX_BYTES;
-	resume(call);
-	return TRUE;
-}
-
-gsize nbh_h2srv_queued(NbhH2srvCall *call)
-{
-	return call->out ? call->out->len - call->out_off : 0;
-}
-
-void nbh_h2srv_finish(NbhH2srvCall *call, int status, const char *message)
-{
-	char number[16];
-	nghttp2_nv headers[4] = { nv(":status", "200"), nv("content-type", "application/grpc") };
-
-	if (call->finished || call->conn->dead || call->conn->freed)
-		return;
-	call->finished = TRUE;
-	call->status = status;
-	call->message = message ? encode_message(message) : NULL;
-	if (!call->started) {
-		gsize n = status_headers(call, number, sizeof(number), headers + 2);
-
-		call->started = TRUE;
-		nghttp2_submit_response(call->conn->session, call->id, headers, 2 + n, NULL);
-	}
-	resume(call);
 }

@@ -3,8 +3,8 @@
 
 /*
  * The server side of gRPC: one accepted stream that began with the HTTP/2 preface. Used by the hub.
- * Limits: NBH_H2SRV_*. Never counts PINGs as abuse; sends its own after 30 s of silence, 20 s to
- * answer. Events come only from the loop, never from inside send(), headers() or finish(); the one
+ * Limits: NBH_H2SRV_*, NBH_H2_*. PINGs for data of ours are no abuse; sends its own after 30 s of
+ * silence, 20 s to answer. An answer that is not taken within a minute is reset. Events come only from the loop, never from inside send(), headers() or finish(); the one
  * exception is free(), which ends the calls that are left. Everything is legal inside events.
  */
 
@@ -26,7 +26,9 @@ typedef struct {
 /* first: bytes already read from the stream (the preface). Takes the stream. */
 NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first, const NbhH2srvEvents *events, gpointer owner);
 NbhStream *nbh_h2srv_stream(NbhH2srv *conn); /* NULL when the connection is over */
-/* GOAWAY; what is queued still goes out, calls end, then on_closed. */
+/* In on_closed: what the client did wrong, in words ("too many PING frames"); NULL: nothing. */
+const char *nbh_h2srv_abuse(NbhH2srv *conn);
+/* GOAWAY; what is queued still goes out if it is taken within 5 s, calls end, then on_closed. */
 void nbh_h2srv_shutdown(NbhH2srv *conn);
 void nbh_h2srv_free(NbhH2srv *conn); /* NULL is fine; on_gone for every call, no on_closed */
 

@@ -8,4 +8,4 @@ noinst_LIBRARIES += %D%/libnbh-net.a
 	%D%/stream.c %D%/stream.h \
 	%D%/tls.c %D%/tls.h %D%/tls-text.c %D%/tls-text.h
 EXTRA_DIST += %D%/README.md
-%C%_libnbh_net_a_SOURCES += %D%/h2srv.c %D%/h2srv.h
+%C%_libnbh_net_a_SOURCES += %D%/h2guard.c %D%/h2guard.h %D%/h2srv.c %D%/h2srv.h %D%/h2srv-call.c %D%/h2srv-private.h
