@@ -25,6 +25,10 @@
 #define NBH_PEER_SESSION_EVERY_MS 1000                /* honest peers repeat after 0.8, 1.6, 3.2 s ... */
 #define NBH_HUB_SIGNAL_QUEUE_MAX_BYTES (1024 * 1024)  /* waiting for one slow ConnectStream: 1024 of the largest usual */
 #define NBH_HUB_CONNECTIONS_MAX 4096                  /* TCP connections of the hub */
+#define NBH_HUB_CONNECTIONS_PER_ADDRESS_MAX 2048      /* two per machine; a whole site may be behind one NAT */
+#define NBH_HUB_ARRIVALS_BURST 4096                   /* new connections of one address: a site after a power cut */
+#define NBH_HUB_ARRIVALS_PER_SECOND 100               /* ... and then */
+#define NBH_HUB_ADDRESSES_MAX 4096                    /* whose arrivals are remembered */
 #define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
 #define NBH_NETMAP_SKIPPED_MAX 100                    /* lines about what was left out; then only their number */
 #define NBH_PREFIXES_PER_PEER_MAX 512

@@ -20,6 +20,11 @@ static const NbhFrontLimits default_limits = {
 	.connections_max = NBH_HUB_CONNECTIONS_MAX,
 	.first_bytes_ms = 20000,
 	.no_call_ms = 60000,
+	.gate = {
+		.per_address_max = NBH_HUB_CONNECTIONS_PER_ADDRESS_MAX,
+		.burst = NBH_HUB_ARRIVALS_BURST,
+		.per_second = NBH_HUB_ARRIVALS_PER_SECOND,
+	},
 };
 
 static const char not_grpc[] =
@@ -33,7 +38,9 @@ struct _NbhFront {
 	GHashTable *routes;   /* path, borrowed -> Route, owned */
 	GPtrArray *listeners; /* Listener, owned */
 	GQueue conns;         /* Conn, owned */
-	guint n_refused;
+	GQueue idle;          /* those without a call, the longest idle first; borrowed */
+	NbhGate *gate;        /* owned */
+	guint n_failed;       /* accepts */
 	int spare_fd; /* for the moment when there is no other */
 };
 
@@ -49,7 +56,8 @@ typedef struct {
 
 typedef struct {
 	NbhFront *front;
-	GList link;
+	GList link, idle_link;
+	gboolean is_idle;  /* in front->idle */
 	NbhStream *stream; /* owned until h2 takes it */
 	NbhH2srv *h2;      /* owned; NULL while sniffing */
 	guint8 first[PREFACE_LEN];
@@ -66,6 +74,17 @@ typedef struct {
 	gboolean is_counted; /* in conn->n_calls */
 } FrontCall;
 
+static void set_idle(Conn *conn, gboolean is_idle)
+{
+	if (conn->is_idle == is_idle)
+		return;
+	conn->is_idle = is_idle;
+	if (is_idle)
+		g_queue_push_tail_link(&conn->front->idle, &conn->idle_link);
+	else
+		g_queue_unlink(&conn->front->idle, &conn->idle_link);
+}
+
 static void conn_free(Conn *conn)
 {
 	NbhH2srv *h2 = g_steal_pointer(&conn->h2);
@@ -75,7 +94,9 @@ static void conn_free(Conn *conn)
 	if (conn->timer_id)
 		g_source_remove(conn->timer_id);
 	nbh_stream_free(conn->stream);
+	set_idle(conn, FALSE);
 	g_queue_unlink(&conn->front->conns, &conn->link);
+	nbh_gate_leave(conn->front->gate, &conn->remote);
 	g_free(conn);
 }
 
@@ -84,6 +105,10 @@ static gboolean on_first_late(gpointer data)
 	Conn *conn = data;
 
 	conn->timer_id = 0;
+	nbh_gate_cut_off(conn->front->gate, &conn->remote,
+			 nbh_stream_is_tls(conn->stream) ? "no end of the TLS handshake, or nothing behind it"
+							 : "no beginning of HTTP/2 in time",
+			 nbh_mono_now());
 	conn_free(conn);
 	return G_SOURCE_REMOVE;
 }
@@ -109,8 +134,10 @@ static void count_call(FrontCall *call)
 	if (call->is_counted)
 		return;
 	call->is_counted = TRUE;
-	if (call->conn->n_calls++ == 0)
+	if (call->conn->n_calls++ == 0) {
 		set_timer(call->conn, 0, NULL);
+		set_idle(call->conn, FALSE);
+	}
 }
 
 static void on_call(NbhH2srvCall *h2, const char *path, gpointer owner)
@@ -171,14 +198,20 @@ static void on_gone(NbhH2srvCall *h2, gpointer owner)
 		call->call.method->on_gone(&call->call, call->service);
 	is_counted = call->is_counted;
 	g_free(call);
-	if (is_counted && --conn->n_calls == 0 && conn->h2)
+	if (is_counted && --conn->n_calls == 0 && conn->h2) {
 		set_timer(conn, conn->front->limits.no_call_ms, on_no_call);
+		set_idle(conn, TRUE);
+	}
 }
 
 static void on_h2_closed(NbhH2srv *h2, gpointer owner)
 {
-	(void)h2;
-	conn_free(owner);
+	Conn *conn = owner;
+	const char *abuse = nbh_h2srv_abuse(h2);
+
+	if (abuse)
+		nbh_gate_cut_off(conn->front->gate, &conn->remote, abuse, nbh_mono_now());
+	conn_free(conn);
 }
 
 static const NbhH2srvEvents h2_events = {
@@ -191,14 +224,8 @@ static const NbhH2srvEvents h2_events = {
 
 static void on_stream_up(NbhStream *stream, gpointer owner)
 {
-	Conn *conn = owner;
-	struct sockaddr_storage sa;
-	struct nbh_endpoint endpoint;
-	GSocketAddress *remote = nbh_stream_remote(stream);
-
-	if (remote && g_socket_address_to_native(remote, &sa, sizeof(sa), NULL) &&
-	    nbh_endpoint_from_sockaddr((const struct sockaddr *)&sa, &endpoint) == 0)
-		conn->remote = endpoint.addr;
+	(void)stream;
+	(void)owner;
 }
 
 /* A browser sees the text; a TLS client to our plain port sees the end. */
@@ -255,17 +282,62 @@ static const NbhStreamEvents sniff_events = {
 	.on_closed = on_stream_closed,
 };
 
-static void take_connection(NbhFront *front, int fd)
+static Conn *find_idle(const GQueue *conns, const struct nbh_addr *same)
 {
+	for (GList *l = conns->head; l; l = l->next) {
+		Conn *conn = l->data;
+
+		if (same && !nbh_gate_is_same(same, &conn->remote))
+			continue;
+		if (conn->is_idle || (conn->h2 && !nbh_h2srv_has_open_call(conn->h2)))
+			return conn;
+	}
+	return NULL;
+}
+
+/*
+ * The longest idle connection ends for a new one: honest clients begin their calls at once. same NULL:
+ * of any address. Who does not take his answers is no better than idle.
+ */
+static gboolean make_room(NbhFront *front, const struct nbh_addr *same)
+{
+	Conn *conn = find_idle(&front->idle, same);
+
+	if (!conn)
+		conn = find_idle(&front->conns, same);
+	if (conn)
+		conn_free(conn);
+	return conn != NULL;
+}
+
+/* NULL: let in. */
+static const char *why_refused(NbhFront *front, const struct nbh_addr *remote)
+{
+	switch (nbh_gate_ask(front->gate, remote, nbh_mono_now())) {
+	case NBH_GATE_CLOSED:
+		return "too many new connections from this address";
+	case NBH_GATE_CROWDED:
+		if (!make_room(front, remote))
+			return "too many connections from this address";
+		break;
+	case NBH_GATE_OPEN:
+		break;
+	}
+	if (front->conns.length >= front->limits.connections_max && !make_room(front, NULL))
+		return "too many connections";
+	return NULL;
+}
+
+static void take_connection(NbhFront *front, int fd, const struct nbh_addr *remote)
+{
+	const char *refusal = why_refused(front, remote);
 	g_autoptr(GError) error = NULL;
 	GSocket *socket;
 	Conn *conn;
 
-	if (front->conns.length >= front->limits.connections_max) {
+	if (refusal) {
 		close(fd);
-		if (nbh_log_worth(++front->n_refused))
-			nbh_log(NBH_LOG_WARN, "front", "connection-refused limit=%u times=%u",
-				front->limits.connections_max, front->n_refused);
+		nbh_gate_refused(front->gate, remote, refusal, nbh_mono_now());
 		return;
 	}
 	socket = g_socket_new_from_fd(fd, &error);
@@ -275,8 +347,11 @@ static void take_connection(NbhFront *front, int fd)
 	}
 	conn = g_new0(Conn, 1);
 	conn->front = front;
-	conn->link.data = conn;
+	conn->link.data = conn->idle_link.data = conn;
+	conn->remote = *remote;
 	g_queue_push_tail_link(&front->conns, &conn->link);
+	nbh_gate_enter(front->gate, remote);
+	set_idle(conn, TRUE);
 	set_timer(conn, front->limits.first_bytes_ms, on_first_late);
 	conn->stream = nbh_stream_accept(socket, front->tls, &sniff_events, conn);
 }
@@ -289,9 +364,8 @@ static void hang_up_one(NbhFront *front, int listening_fd, int err)
 {
 	int fd;
 
-	if (nbh_log_worth(++front->n_refused))
-		nbh_log(NBH_LOG_ERROR, "front", "accept: %s times=%u", g_strerror(err),
-			front->n_refused);
+	if (nbh_log_worth(++front->n_failed))
+		nbh_log(NBH_LOG_ERROR, "front", "accept: %s times=%u", g_strerror(err), front->n_failed);
 	if (front->spare_fd >= 0)
 		close(front->spare_fd);
 	fd = accept4(listening_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -306,10 +380,14 @@ static gboolean on_acceptable(gint fd, GIOCondition condition, gpointer data)
 
 	(void)condition;
 	for (guint i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct sockaddr_storage sa = { 0 };
+		socklen_t len = sizeof(sa);
+		struct nbh_endpoint remote = { 0 };
+		int accepted = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (accepted >= 0) {
-			take_connection(front, accepted);
+			(void)nbh_endpoint_from_sockaddr((const struct sockaddr *)&sa, &remote);
+			take_connection(front, accepted, &remote.addr);
 			continue;
 		}
 		if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -361,6 +439,7 @@ NbhFront *nbh_front_new(const NbhFrontLimits *limits)
 	NbhFront *front = g_new0(NbhFront, 1);
 
 	front->limits = limits ? *limits : default_limits;
+	front->gate = nbh_gate_new(&front->limits.gate);
 	front->routes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, g_free);
 	front->listeners = g_ptr_array_new_with_free_func(listener_free);
 	front->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -418,6 +497,7 @@ void nbh_front_free(NbhFront *front)
 		conn_free(front->conns.head->data);
 	g_hash_table_unref(front->routes);
 	nbh_tls_unref(front->tls);
+	nbh_gate_free(front->gate);
 	if (front->spare_fd >= 0)
 		close(front->spare_fd);
 	g_free(front);

@@ -3,12 +3,13 @@
 
 /*
  * The TCP side: listens, tells TLS from plain and HTTP/2 from the rest, and hands each gRPC call to the service that
- * has its method. Bounds what strangers can hold: connections, time to the first bytes, time without
- * a call. netbird-hub.md 1.1, 11.5.
+ * has its method. Bounds what strangers can hold: connections (gate.h), time to the first bytes, time
+ * without a call. netbird-hub.md 1.1, 11.5.
  */
 
 #include "base/addr.h"
 #include "hub/call.h"
+#include "hub/gate.h"
 #include "net/tls.h"
 
 #include <gio/gio.h>
@@ -16,9 +17,10 @@
 typedef struct _NbhFront NbhFront;
 
 typedef struct {
-	guint connections_max; /* further ones are hung up on */
+	guint connections_max; /* then the longest without a call makes room, or the newcomer is refused */
 	guint first_bytes_ms;  /* to the end of the HTTP/2 preface, TLS handshake included */
 	guint no_call_ms;      /* then GOAWAY */
+	NbhGateLimits gate;
 } NbhFrontLimits;
 
 NbhFront *nbh_front_new(const NbhFrontLimits *limits); /* NULL: the defaults */

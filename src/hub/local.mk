@@ -6,6 +6,7 @@ noinst_LIBRARIES += %D%/libnbh-hub.a
 	%D%/call.h \
 	%D%/datadir.c %D%/datadir.h \
 	%D%/front.c %D%/front.h \
+	%D%/gate.c %D%/gate.h \
 	%D%/hub.c %D%/hub.h \
 	%D%/label.c %D%/label.h \
 	%D%/maps.c %D%/maps.h \

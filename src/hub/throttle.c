@@ -72,14 +72,20 @@ NbhThrottle *nbh_throttle_new(guint burst, guint per_second, guint max_addresses
 	return throttle;
 }
 
-static Bucket *get_bucket(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now)
+struct nbh_addr nbh_throttle_group(const struct nbh_addr *addr)
 {
-	Bucket wanted = { .addr = *addr };
-	Bucket *bucket;
+	struct nbh_addr group = *addr;
 
 	if (addr->family == AF_INET6)
-		memset(wanted.addr.bytes + V6_GROUP_BYTES, 0,
-		       sizeof(wanted.addr.bytes) - V6_GROUP_BYTES);
+		memset(group.bytes + V6_GROUP_BYTES, 0, sizeof(group.bytes) - V6_GROUP_BYTES);
+	return group;
+}
+
+static Bucket *get_bucket(NbhThrottle *throttle, const struct nbh_addr *addr, nbh_mono now)
+{
+	Bucket wanted = { .addr = nbh_throttle_group(addr) };
+	Bucket *bucket;
+
 	bucket = g_hash_table_lookup(throttle->buckets, &wanted);
 	if (bucket) {
 		refill(throttle, bucket, now);

@@ -488,6 +488,8 @@ static nghttp2_session *make_session(NbhH2srv *conn)
 		g_error("nghttp2: out of memory");
 	/* They would be kept for priorities, which we do not have. */
 	nghttp2_option_set_no_closed_streams(option, 1);
+	/* The guard is stricter, and says GOAWAY. */
+	nghttp2_option_set_max_outbound_ack(option, 2 * NBH_H2_CONTROL_BURST);
 	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
@@ -533,6 +535,17 @@ NbhStream *nbh_h2srv_stream(NbhH2srv *conn)
 const char *nbh_h2srv_abuse(NbhH2srv *conn)
 {
 	return conn->abuse;
+}
+
+gboolean nbh_h2srv_has_open_call(NbhH2srv *conn)
+{
+	for (GList *l = conn->calls.head; l; l = l->next) {
+		const NbhH2srvCall *call = l->data;
+
+		if (call->announced && !call->finished)
+			return TRUE;
+	}
+	return FALSE;
 }
 
 void nbh_h2srv_shutdown(NbhH2srv *conn)

@@ -28,6 +28,7 @@ NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first, c
 NbhStream *nbh_h2srv_stream(NbhH2srv *conn); /* NULL when the connection is over */
 /* In on_closed: what the client did wrong, in words ("too many PING frames"); NULL: nothing. */
 const char *nbh_h2srv_abuse(NbhH2srv *conn);
+gboolean nbh_h2srv_has_open_call(NbhH2srv *conn); /* FALSE: all that is left of them is for the client to take */
 /* GOAWAY; what is queued still goes out if it is taken within 5 s, calls end, then on_closed. */
 void nbh_h2srv_shutdown(NbhH2srv *conn);
 void nbh_h2srv_free(NbhH2srv *conn); /* NULL is fine; on_gone for every call, no on_closed */

@@ -2,6 +2,7 @@
 
 #include "config.h"
 
+#include "base/limits.h"
 #include "hub/front.h"
 #include "net/grpc.h"
 
@@ -15,6 +16,8 @@
 
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #define LONG_MS 600000
+#define PER_ADDRESS 12
+#define BURST 60
 
 typedef struct {
 	NbhFront *front;
@@ -53,7 +56,12 @@ static const NbhHubMethod methods[] = {
 
 static void start(Fixture *f, guint connections_max, guint first_bytes_ms, guint no_call_ms)
 {
-	const NbhFrontLimits limits = { connections_max, first_bytes_ms, no_call_ms };
+	const NbhFrontLimits limits = {
+		.connections_max = connections_max,
+		.first_bytes_ms = first_bytes_ms,
+		.no_call_ms = no_call_ms,
+		.gate = { .per_address_max = PER_ADDRESS, .burst = BURST, .per_second = 1, .counts_loopback = TRUE },
+	};
 	struct nbh_endpoint any = { .addr = { .family = AF_INET6 } };
 	g_autoptr(GError) error = NULL;
 
@@ -70,17 +78,32 @@ static void stop(Fixture *f)
 	g_assert_cmpuint(f->n_gone, ==, f->n_started);
 }
 
-static int dial(const Fixture *f)
+static int dial_from(const Fixture *f, const char *from)
 {
-	struct nbh_endpoint to = { .port = f->port };
+	struct nbh_endpoint to = { .port = f->port }, own = { .port = 0 };
 	struct sockaddr_storage sa;
 	socklen_t len;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	g_assert_cmpint(nbh_addr_parse(from, &own.addr), ==, 0);
+	len = nbh_endpoint_to_sockaddr(&own, &sa);
+	g_assert_cmpint(bind(fd, (struct sockaddr *)&sa, len), ==, 0);
 	g_assert_cmpint(nbh_addr_parse("127.0.0.1", &to.addr), ==, 0);
 	len = nbh_endpoint_to_sockaddr(&to, &sa);
 	g_assert_cmpint(connect(fd, (struct sockaddr *)&sa, len), ==, 0);
 	return fd;
+}
+
+static int dial(const Fixture *f)
+{
+	return dial_from(f, "127.0.0.1");
+}
+
+static gboolean is_hung_up(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 0;
 }
 
 /* Everything up to the end; closes fd. */
@@ -235,26 +258,177 @@ static void test_call_without_message(void)
 	stop(&f);
 }
 
-static void test_connection_limit(void)
+/* A machine with a call that stays. */
+static TestH2Client *begin_call(Fixture *f, const char *from)
+{
+	TestH2Client *client = test_h2client_new(dial_from(f, from));
+	guint n = f->n_started;
+
+	test_h2client_request(client, "POST", "/quiet", "application/grpc", NULL, NULL, 0, 0, TRUE);
+	test_run_until(f->n_started == n + 1);
+	return client;
+}
+
+/* Full of connections that do nothing: the oldest makes room. */
+static void test_limit_idle(void)
 {
 	Fixture f;
 	int fds[4];
-	char c;
 
 	start(&f, 3, LONG_MS, LONG_MS);
-	for (gsize i = 0; i < 3; i++)
+	for (guint i = 0; i < 3; i++) {
 		fds[i] = dial(&f);
-	test_run_until(nbh_front_connections(f.front) == 3);
+		test_run_until(nbh_front_connections(f.front) == i + 1);
+		g_assert_false(is_hung_up(fds[0]));
+	}
 	fds[3] = dial(&f);
-	test_run_until(recv(fds[3], &c, 1, MSG_DONTWAIT) == 0);
+	test_run_until(is_hung_up(fds[0]));
 	g_assert_cmpuint(nbh_front_connections(f.front), ==, 3);
-	/* One leaves, the next is served. */
-	close(fds[0]);
-	test_run_until(nbh_front_connections(f.front) == 2);
-	fds[0] = dial(&f);
-	test_run_until(nbh_front_connections(f.front) == 3);
+	for (gsize i = 1; i < G_N_ELEMENTS(fds); i++)
+		g_assert_false(is_hung_up(fds[i]));
 	for (gsize i = 0; i < G_N_ELEMENTS(fds); i++)
 		close(fds[i]);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+/* Full of connections with calls: the newcomer is refused. One leaves, the next is served. */
+static void test_limit_calls(void)
+{
+	TestH2Client *clients[3];
+	Fixture f;
+	int fd;
+
+	start(&f, 3, LONG_MS, LONG_MS);
+	for (guint i = 0; i < 3; i++)
+		clients[i] = begin_call(&f, "127.0.0.1");
+	fd = dial(&f);
+	test_run_until(is_hung_up(fd));
+	close(fd);
+	g_assert_cmpuint(nbh_front_connections(f.front), ==, 3);
+	test_h2client_free(clients[0]);
+	test_run_until(nbh_front_connections(f.front) == 2);
+	clients[0] = begin_call(&f, "127.0.0.1");
+	g_assert_cmpuint(nbh_front_connections(f.front), ==, 3);
+	for (gsize i = 0; i < G_N_ELEMENTS(clients); i++)
+		test_h2client_free(clients[i]);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+/* A call whose answer nobody takes protects no connection. */
+static void test_limit_untaken(void)
+{
+	static const char no_window[] = PREFACE "\0\0\6\4\0\0\0\0\0\0\4\0\0\0\0"
+		"\0\0\x1f\1\4\0\0\0\1\x83\x86\1\1a\4\5/echo\x0f\x10\x10" "application/grpc"
+		"\0\0\7\0\1\0\0\0\1\0\0\0\0\2hi";
+	TestH2Client *client;
+	Fixture f;
+	int fd;
+
+	start(&f, 2, LONG_MS, LONG_MS);
+	fd = dial(&f);
+	g_assert_cmpint(send(fd, no_window, sizeof(no_window) - 1, 0), ==, sizeof(no_window) - 1);
+	test_run_until(f.n_messages == 1);
+	client = begin_call(&f, "127.0.0.1");
+	test_h2client_free(begin_call(&f, "127.0.0.1"));
+	test_run_until(nbh_front_connections(f.front) == 1);
+	g_assert_cmpuint(f.n_gone, ==, 2);
+	close(fd);
+	test_h2client_free(client);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+/* One below, at and one above what an address may have; another address is served all the time. */
+static void test_limit_per_address(void)
+{
+	TestH2Client *clients[PER_ADDRESS], *other;
+	Fixture f;
+	int fd;
+
+	start(&f, 100, LONG_MS, LONG_MS);
+	for (guint i = 0; i < PER_ADDRESS - 1; i++)
+		clients[i] = begin_call(&f, "127.0.0.1");
+	fd = dial(&f);
+	test_run_until(nbh_front_connections(f.front) == PER_ADDRESS);
+	/* At: the one without a call makes room for this one. */
+	clients[PER_ADDRESS - 1] = begin_call(&f, "127.0.0.1");
+	test_run_until(is_hung_up(fd));
+	close(fd);
+	g_assert_cmpuint(nbh_front_connections(f.front), ==, PER_ADDRESS);
+	/* Above. */
+	fd = dial(&f);
+	test_run_until(is_hung_up(fd));
+	close(fd);
+	other = begin_call(&f, "127.0.0.2");
+	g_assert_cmpuint(nbh_front_connections(f.front), ==, PER_ADDRESS + 1);
+	test_h2client_free(other);
+	for (guint i = 0; i < PER_ADDRESS; i++)
+		test_h2client_free(clients[i]);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+/* As many new ones as an address may make at once, and one more. */
+static void test_arrivals(void)
+{
+	TestH2Client *client;
+	Fixture f;
+	int fd;
+
+	start(&f, 100, LONG_MS, LONG_MS);
+	for (guint i = 0; i < BURST; i++) {
+		fd = dial(&f);
+		test_run_until(nbh_front_connections(f.front) == 1);
+		g_assert_false(is_hung_up(fd));
+		close(fd);
+		test_run_until(nbh_front_connections(f.front) == 0);
+	}
+	/* A slow machine earns some more: one in a second. */
+	for (guint i = 0; i < BURST; i++) {
+		gboolean refused;
+
+		fd = dial(&f);
+		test_run_until(nbh_front_connections(f.front) == 1 || is_hung_up(fd));
+		refused = is_hung_up(fd);
+		close(fd);
+		test_run_until(nbh_front_connections(f.front) == 0);
+		if (refused)
+			break;
+		g_assert_cmpuint(i, <, BURST - 1);
+	}
+	client = begin_call(&f, "127.0.0.2");
+	test_h2client_free(client);
+	test_run_until(nbh_front_connections(f.front) == 0);
+	stop(&f);
+}
+
+/* Whoever floods is cut off, and pays with new connections. */
+static void test_flood(void)
+{
+	static const char ping[] = "\0\0\x08\6\0\0\0\0\0" "12345678";
+	g_autoptr(GByteArray) flood = g_byte_array_new();
+	guint n_cut_off = 0;
+	Fixture f;
+
+	start(&f, 100, LONG_MS, LONG_MS);
+	for (guint i = 0; i < 2 * NBH_H2_CONTROL_BURST; i++)
+		g_byte_array_append(flood, (const guint8 *)ping, sizeof(ping) - 1);
+	while (n_cut_off < BURST) {
+		TestH2Client *client = test_h2client_new(dial(&f));
+
+		test_h2client_raw(client, flood->data, flood->len);
+		test_run_until(test_h2client_is_closed(client));
+		if (!test_h2client_got_goaway(client)) {
+			test_h2client_free(client);
+			break; /* not let in any more */
+		}
+		test_h2client_free(client);
+		n_cut_off++;
+	}
+	g_assert_cmpuint(n_cut_off, >, 0);
+	g_assert_cmpuint(n_cut_off, <, BURST / 10);
 	test_run_until(nbh_front_connections(f.front) == 0);
 	stop(&f);
 }
@@ -369,7 +543,12 @@ int main(int argc, char **argv)
 	g_test_add_func("/hub/front/first-bytes-late", test_first_bytes_late);
 	g_test_add_func("/hub/front/no-call", test_no_call);
 	g_test_add_func("/hub/front/call-without-message", test_call_without_message);
-	g_test_add_func("/hub/front/connection-limit", test_connection_limit);
+	g_test_add_func("/hub/front/limit-idle", test_limit_idle);
+	g_test_add_func("/hub/front/limit-calls", test_limit_calls);
+	g_test_add_func("/hub/front/limit-untaken", test_limit_untaken);
+	g_test_add_func("/hub/front/limit-per-address", test_limit_per_address);
+	g_test_add_func("/hub/front/arrivals", test_arrivals);
+	g_test_add_func("/hub/front/flood", test_flood);
 	g_test_add_func("/hub/front/free-with-calls", test_free_with_calls);
 	g_test_add_func("/hub/front/address-in-use", test_address_in_use);
 	return g_test_run();
