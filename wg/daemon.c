@@ -16,6 +16,7 @@
 #include "wg/wanted.h"
 #include "wg/watch.h"
 
+#include "base/confine.h"
 #include "base/limits.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -423,6 +424,7 @@ static int start(struct wg_daemon *daemon)
 	    wg_isolate_final(&why) < 0)
 		return say(WG_EXIT_PERMISSION, &why);
 
+	daemon->head.seccomp = nbh_confine_is_filtered();
 	r = enter_dir(daemon, &why);
 	if (r < 0)
 		return say(r == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_FAILURE, &why);

@@ -2,13 +2,15 @@
 
 #include "wg/isolate.h"
 
+#include "base/confine.h"
+#include "base/log.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,11 +19,8 @@
 
 void wg_isolate_early(void)
 {
-	struct rlimit none = { 0, 0 };
-
 	umask(027);
-	setrlimit(RLIMIT_CORE, &none);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	nbh_confine_memory();
 }
 
 static int get_caps(struct __user_cap_data_struct caps[2])
@@ -80,7 +79,7 @@ static int become_owner(int dirfd, int wg_dirfd, struct nbh_why *why)
 	}
 
 	/* The kernel allowed dumps again when the ids changed. */
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	nbh_confine_memory();
 	return 0;
 }
 
@@ -113,6 +112,7 @@ int wg_isolate_configured(int dirfd, int wg_dirfd, struct nbh_why *why)
 int wg_isolate_final(struct nbh_why *why)
 {
 	struct __user_cap_data_struct caps[2] = { 0 };
+	int r;
 
 	if (get_caps(caps) < 0 || caps[0].permitted != NET_ADMIN_BIT || caps[1].permitted != 0) {
 		nbh_why_set(why, "capabilities are not what they should be");
@@ -124,5 +124,13 @@ int wg_isolate_final(struct nbh_why *why)
 		return -EPERM;
 	}
 
+	/* Without a filter there is still only one capability; the report says so. */
+	r = nbh_confine_filter(NBH_CONFINE_KEEP_EXEC, why);
+	if (r == -ENOTSUP)
+		nbh_log(NBH_LOG_WARN, "wg", "not-filtered: %s", why->text);
+	else if (r < 0)
+		return r;
+
+	why->text[0] = '\0';
 	return 0;
 }

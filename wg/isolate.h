@@ -26,8 +26,9 @@ int wg_isolate_configured(int dirfd, int wg_dirfd, struct nbh_why *why);
 
 /*
  * Before the loop.
- * Should: check that nothing but CAP_NET_ADMIN is left, leave the directory we were started in.
- * Must not: fail for any other reason.
+ * Should: check that nothing but CAP_NET_ADMIN is left, leave the directory we were started in,
+ * filter system calls (base/confine); wireguard-go inherits that.
+ * Must not: fail for want of a filter.
  */
 int wg_isolate_final(struct nbh_why *why);
 

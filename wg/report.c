@@ -24,7 +24,7 @@ bool wg_report_differs(const struct nbh_wgstatus *then, const struct nbh_wgstatu
 {
 	if (strcmp(then->backend, now->backend) != 0 || strcmp(then->interface, now->interface) != 0 ||
 	    strcmp(then->error, now->error) != 0 || strcmp(then->error_code, now->error_code) != 0 ||
-	    then->link_up != now->link_up || then->listen_port != now->listen_port ||
+	    then->link_up != now->link_up || then->seccomp != now->seccomp || then->listen_port != now->listen_port ||
 	    then->generation != now->generation || then->n_peers != now->n_peers)
 		return true;
 

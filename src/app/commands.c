@@ -17,6 +17,7 @@
 #include "app/launcher.h"
 #include "app/oneshot.h"
 #include "app/status.h"
+#include "base/confine.h"
 #include "base/devicefile.h"
 #include "base/key.h"
 #include "base/lock.h"
@@ -177,17 +178,47 @@ static void wipe(char *secret)
 	g_free(secret);
 }
 
+/*
+ * Before the first server is spoken to, as the user that stays. What somebody gave us by a unit or
+ * by hand goes as well: this program never has a capability.
+ */
+static int confine(void)
+{
+	struct nbh_why why = { "" };
+	int r = nbh_confine_drop_caps(&why);
+
+	nbh_confine_memory(); /* the kernel allowed dumps again when the user changed */
+
+	if (r == 0)
+		r = nbh_confine_filter(0, &why);
+
+	if (r == -ENOTSUP)
+		nbh_log(NBH_LOG_WARN, "app", "not-filtered: %s", why.text);
+	else if (r < 0)
+		return fail(NBH_EXIT_PERMISSION, why.text);
+
+	return -1;
+}
+
 static int run_engine(const NbhOptions *options, const struct nbh_config *config, char *setup_key)
 {
 	NbhEngineOptions engine = { .dir = options->config_dir, .config = *config, .setup_key = setup_key };
+	int r = confine();
 
-	return nbh_engine_run(&engine);
+	if (r < 0)
+		return nbh_engine_run(&engine);
+
+	wipe(setup_key);
+	return r;
 }
 
 static int do_login(const NbhOptions *options, int dirfd, struct nbh_config *config, const char *setup_key)
 {
 	struct nbh_key key;
-	int r = load_config(options, dirfd, config);
+	int r = confine();
+
+	if (r < 0)
+		r = load_config(options, dirfd, config);
 
 	if (r < 0)
 		r = load_key(dirfd, TRUE, &key);
@@ -417,6 +448,9 @@ static int logout(const NbhOptions *options)
 	char path[PATH_MAX];
 	NbhOptions own;
 	int r = leave_root(options, path, &own);
+
+	if (r < 0)
+		r = confine();
 
 	if (r < 0)
 		r = open_dir(own.config_dir, FALSE, &dirfd);

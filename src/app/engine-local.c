@@ -6,6 +6,7 @@
 
 #include "app/status.h"
 #include "base/atomicfile.h"
+#include "base/confine.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -60,6 +61,7 @@ void nbh_engine_write_status(Engine *engine)
 		.map = engine->map,
 		.peers = engine->peers,
 		.srflx = engine->srflx,
+		.seccomp = nbh_confine_is_filtered(),
 		.turns = engine->turns,
 		.relays = engine->relays,
 	};

@@ -253,6 +253,7 @@ static void on_ended(struct launcher *launcher, struct child *child, const int *
 {
 	int code = status && WIFEXITED(*status) ? WEXITSTATUS(*status) : -1;
 	int number = status && WIFSIGNALED(*status) ? WTERMSIG(*status) : 0;
+	int dumped = number && WCOREDUMP(*status);
 	bool was_foreign = child->state == FOREIGN;
 	int64_t delay_ms;
 
@@ -272,8 +273,8 @@ static void on_ended(struct launcher *launcher, struct child *child, const int *
 	delay_ms = next_delay(child, code);
 
 	if (child->n_quick == 0 || nbh_log_worth(child->n_quick))
-		nbh_log(NBH_LOG_WARN, "launcher", "ended program=%s pid=%d code=%d signal=%d restart_ms=%d",
-		        name_of(child), (int)child->pid, code, number, (int)delay_ms);
+		nbh_log(NBH_LOG_WARN, "launcher", "ended program=%s pid=%d code=%d signal=%d core=%d restart_ms=%d",
+		        name_of(child), (int)child->pid, code, number, dumped, (int)delay_ms);
 
 	start_later(child, delay_ms);
 }

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "app/engine.h"
 #include "app/options.h"
 #include "app/status.h"
+#include "base/confine.h"
 #include "base/log.h"
 
 int main(int argc, char **argv)
@@ -25,8 +25,7 @@ int main(int argc, char **argv)
 
 	nbh_log_init("netbird-helper");
 	signal(SIGPIPE, SIG_IGN);
-	/* The key is in memory: no core dump, no ptrace by the same user. */
-	prctl(PR_SET_DUMPABLE, 0);
+	nbh_confine_memory(); /* the key */
 
 	if (options.debug)
 		nbh_log_set_debug_modules(options.debug);

@@ -239,6 +239,16 @@ int nbh_options_environment(struct nbh_config *config, struct nbh_why *why)
 	return 0;
 }
 
+/* The launcher's way of handing it over: read once, nobody can read it from us again. */
+static void close_inherited(const char *file)
+{
+	char rest;
+	int fd;
+
+	if (sscanf(file, "/proc/self/fd/%d%c", &fd, &rest) == 1 && fd > STDERR_FILENO)
+		close(fd);
+}
+
 static int read_key_file(const char *file, char **ret_key, struct nbh_why *why)
 {
 	char buf[NBH_SETUPKEYFILE_MAX_BYTES + 1];
@@ -268,6 +278,7 @@ static int read_key_file(const char *file, char **ret_key, struct nbh_why *why)
 		*ret_key = g_strdup(buf);
 	}
 
+	close_inherited(file);
 	explicit_bzero(buf, sizeof(buf));
 	return r;
 }

@@ -159,6 +159,23 @@ static void show_obstacle(int dirfd, const char *dir, FILE *out)
 		fprintf(out, "Warning: the file system of %s is full; tunnels stay, what follows may be old\n", dir);
 }
 
+/* Which of the programs that run filter their system calls. */
+static void show_seccomp(const struct nbh_json_value *seccomp)
+{
+	static const char *const keys[] = { "helper", "ice", "wg" };
+	g_autoptr(GString) with = g_string_new(NULL), without = g_string_new(NULL);
+
+	for (gsize i = 0; i < G_N_ELEMENTS(keys); i++) {
+		GString *list = bool_at(seccomp, keys[i]) ? with : without;
+
+		if (nbh_json_get(seccomp, keys[i]))
+			g_string_append_printf(list, "%snetbird-%s", list->len ? ", " : "", keys[i]);
+	}
+
+	say("System calls: %s%s%s%s\n", with->len ? "filtered in " : "not filtered", with->str,
+	    with->len && without->len ? ", not in " : "", with->len ? without->str : "");
+}
+
 static void show(const struct nbh_json_value *root, gboolean running, gboolean detail)
 {
 	const struct nbh_json_value *wg = nbh_json_get(root, "wireguard");
@@ -189,6 +206,8 @@ static void show(const struct nbh_json_value *root, gboolean running, gboolean d
 	    bool_at(root, "usesKernelInterface") ? "kernel" :
 	                                           "user space",
 	    text_at(wg, "error")[0] ? ", error: " : "", text_at(wg, "error"));
+
+	show_seccomp(nbh_json_get(root, "seccomp"));
 
 	if (text_at(wg, "publishError")[0])
 		say("Publishing failed: %s\n", text_at(wg, "publishError"));

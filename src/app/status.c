@@ -292,6 +292,32 @@ static void write_wg(struct nbh_jsonw *w, const NbhStatusView *view)
 	nbh_jsonw_close(w);
 }
 
+/* For each program that runs: does it filter its system calls? */
+static void write_seccomp(struct nbh_jsonw *w, const NbhStatusView *view)
+{
+	nbh_jsonw_object(w, "seccomp");
+	nbh_jsonw_bool(w, "helper", view->seccomp);
+
+	if (view->ice_backend[0])
+		nbh_jsonw_bool(w, "ice", !g_str_has_suffix(view->ice_backend, NBH_ICE_NO_FILTER));
+
+	if (view->wg && view->wg_runs)
+		nbh_jsonw_bool(w, "wg", view->wg->seccomp);
+
+	nbh_jsonw_close(w);
+}
+
+/* Without what is said in write_seccomp(). */
+static void write_ice_backend(struct nbh_jsonw *w, const char *backend)
+{
+	gsize len = strlen(backend);
+
+	if (g_str_has_suffix(backend, NBH_ICE_NO_FILTER))
+		len -= strlen(NBH_ICE_NO_FILTER);
+
+	nbh_jsonw_stringf(w, "backend", "%.*s", (int)len, backend);
+}
+
 static void write_own(struct nbh_jsonw *w, const NbhStatusView *view)
 {
 	char text[NBH_PREFIX_TEXT_MAX];
@@ -342,13 +368,14 @@ char *nbh_status_format(const NbhStatusView *view, gsize *ret_len)
 	write_empty(w);
 	nbh_jsonw_string(w, "agentVersion", NBH_AGENT_VERSION);
 	nbh_jsonw_object(w, "ice");
-	nbh_jsonw_string(w, "backend", view->ice_backend);
+	write_ice_backend(w, view->ice_backend);
 	nbh_jsonw_string(w, "error", view->ice_error);
 	nbh_jsonw_array(w, "stunServers");
 	nbh_srflx_each(view->srflx, write_stun, w);
 	nbh_jsonw_close(w);
 	nbh_jsonw_close(w);
 	write_wg(w, view);
+	write_seccomp(w, view);
 	write_notes(w, view);
 	nbh_jsonw_string(w, "updatedAt", nbh_rfc3339(g_get_real_time() / 1000, time));
 	return nbh_jsonw_end(w, ret_len);

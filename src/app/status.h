@@ -34,6 +34,7 @@ typedef struct {
 	const NbhNetmap *map;          /* NULL before the first */
 	NbhPeers *peers;
 	NbhSrflx *srflx;
+	gboolean seccomp;              /* we filter our own system calls */
 	GPtrArray *turns, *relays;     /* char *, stored, not used yet; may be NULL */
 } NbhStatusView;
 

@@ -4,6 +4,7 @@ noinst_LIBRARIES += %D%/libnbh-base.a
 	%D%/addr.c %D%/addr.h \
 	%D%/atomicfile.c %D%/atomicfile.h \
 	%D%/configfile.c %D%/configfile.h \
+	%D%/confine.c %D%/confine.h \
 	%D%/devicefile.c %D%/devicefile.h \
 	%D%/json.c %D%/json.h \
 	%D%/jsonscan.c %D%/jsonscan.h \

@@ -169,6 +169,9 @@ static int read_top(const struct nbh_json_value *root, struct nbh_wgstatus *stat
 		r = get_bool(root, "linkUp", &status->link_up, why);
 
 	if (r == 0)
+		r = get_bool(root, "seccomp", &status->seccomp, why);
+
+	if (r == 0)
 		r = get_uint(root, "listenPort", UINT16_MAX, &port, why);
 
 	if (r == 0)
@@ -245,6 +248,7 @@ int nbh_wgstatus_write(int wg_dirfd, const struct nbh_wgstatus *status, struct n
 	nbh_jsonw_string(w, "backend", status->backend);
 	nbh_jsonw_string(w, "interface", status->interface);
 	nbh_jsonw_bool(w, "linkUp", status->link_up);
+	nbh_jsonw_bool(w, "seccomp", status->seccomp);
 	nbh_jsonw_uint(w, "listenPort", status->listen_port);
 	nbh_jsonw_uint(w, "generation", status->generation);
 	nbh_jsonw_string(w, "error", status->error);

@@ -20,6 +20,7 @@ struct nbh_wgstatus {
 	char backend[16];       /* "netlink", "uapi", "fake" */
 	char interface[16];
 	bool link_up;
+	bool seccomp;           /* netbird-wg filters its system calls */
 	uint16_t listen_port;   /* with "port-in-use": the one that is taken */
 	uint64_t generation;    /* of the peers.json that is applied; 0: none */
 	char error[192];        /* "": fine; else what netbird-wg refuses or cannot do */

@@ -33,7 +33,7 @@ struct _NbhIce {
 	guint retry_ms;
 	gboolean greeted, ready;
 	gboolean told_down; /* the engine knows that there is no link */
-	char backend[24];
+	char backend[NBH_ICE_BACKEND_MAX];
 	guint16 port; /* 0: not set yet */
 };
 

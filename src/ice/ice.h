@@ -14,6 +14,10 @@
 
 #include <gio/gio.h>
 
+/* How netbird-ice is isolated, as it says it; where its system calls are not filtered, that follows. */
+#define NBH_ICE_BACKEND_MAX 48
+#define NBH_ICE_NO_FILTER "/no-seccomp"
+
 typedef struct _NbhIce NbhIce;
 
 typedef struct {

@@ -2,37 +2,18 @@
 
 #include "ice/isolate.h"
 
+#include "base/confine.h"
+#include "base/log.h"
 #include "ice/tun.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-
-#include <linux/audit.h>
-#include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-
-#if defined(__x86_64__)
-#define NATIVE_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define NATIVE_ARCH AUDIT_ARCH_AARCH64
-#elif defined(__riscv) && __riscv_xlen == 64
-#define NATIVE_ARCH AUDIT_ARCH_RISCV64
-#endif
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1 /* the leak check at exit traces its own process */
-#else
-#define SANITIZED 0
-#endif
 
 static int fail(struct nbh_why *why, const char *what, int error)
 {
@@ -120,41 +101,6 @@ static int enter(const struct nbh_isolate_config *config, bool *ret_is_root, str
 	return r ? r : enter_unprivileged(why);
 }
 
-/*
- * While we are still root, in our user namespace or outside. Every capability that the kernel has,
- * also those that are newer than this program.
- */
-static void drop_bounding_set(void)
-{
-	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0); /* fails without CAP_SETPCAP: no_new_privs holds */
-}
-
-static int drop_capabilities(struct nbh_why *why)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
-
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-
-	if (syscall(SYS_capset, &header, none))
-		return fail(why, "cannot drop capabilities", errno);
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return fail(why, "no_new_privs", errno);
-
-	return 0;
-}
-
-/* Session passwords are in memory: no core file, no look from other processes of our user. */
-static void close_memory(void)
-{
-	struct rlimit none = { 0, 0 };
-
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0);
-}
-
 /* Three sockets per agent; the soft limit of 1024 is for programs that use select(). */
 static void raise_fd_limit(void)
 {
@@ -167,81 +113,19 @@ static void raise_fd_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-#ifdef NATIVE_ARCH
-
-#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, field))
-/* The lower half of an argument; the kernel looks at no more of an int. */
-#if G_BYTE_ORDER == G_LITTLE_ENDIAN
-#define LOAD_ARG(n) LOAD(args[n])
-#else
-#define LOAD_ARG(n) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, args[n]) + 4)
-#endif
-#define ALLOW BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-#define REFUSE(error) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error))
-#define REFUSE_CALL(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), REFUSE(EPERM)
-
-static int forbid(struct nbh_why *why)
+/* Without a filter the capabilities are gone all the same; the helper is told. */
+static int forbid(bool *ret_is_filtered, struct nbh_why *why)
 {
-	struct sock_filter code[] = {
-		LOAD(arch),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0),
-		REFUSE(EPERM),
-		LOAD(nr),
-#ifdef __x86_64__
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1), /* x32 has numbers of its own */
-		REFUSE(EPERM),
-#endif
-		/* setsockopt(_, IPPROTO_IP or IPPROTO_IPV6, the matching HDRINCL) */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 10),
-		LOAD_ARG(1),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IP, 0, 3),
-		LOAD_ARG(2),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IP_HDRINCL, 4, 0),
-		ALLOW,
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_IPV6, 0, 3),
-		LOAD_ARG(2),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPV6_HDRINCL, 0, 1),
-		REFUSE(EPERM),
-		ALLOW,
-#ifdef SYS_clone
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
-		LOAD_ARG(0),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_NEWUSER, 0, 1),
-		REFUSE(EPERM),
-		ALLOW,
-#endif
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
-		REFUSE(ENOSYS), /* its flags cannot be seen from here; libc falls back to clone */
-		REFUSE_CALL(SYS_execve),
-		REFUSE_CALL(SYS_execveat),
-		REFUSE_CALL(SYS_unshare),
-		REFUSE_CALL(SYS_setns),
-		REFUSE_CALL(SYS_mount),
-		REFUSE_CALL(SYS_bpf),
-		REFUSE_CALL(SYS_io_uring_setup), /* another way to setsockopt */
-		REFUSE_CALL(SYS_process_vm_writev),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SANITIZED ? ~0u : SYS_ptrace, 0, 1),
-		REFUSE(EPERM),
-		ALLOW,
-	};
-	struct sock_fprog prog = { .len = NBH_N_ELEMENTS(code), .filter = code };
+	int r = nbh_confine_filter(0, why);
 
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0))
-		return fail(why, "seccomp", errno);
+	*ret_is_filtered = r == 0;
 
+	if (r != -ENOTSUP)
+		return r;
+
+	nbh_log(NBH_LOG_WARN, "ice", "not-filtered reason=\"%s\"", why->text);
 	return 0;
 }
-
-#else
-
-/* Its numbers are not known here: the capabilities are gone all the same. */
-static int forbid(struct nbh_why *why)
-{
-	(void)why;
-	return 0;
-}
-
-#endif
 
 int nbh_isolate(const struct nbh_isolate_config *config, struct nbh_isolate_result *ret_result,
                 struct nbh_why *why)
@@ -260,19 +144,19 @@ int nbh_isolate(const struct nbh_isolate_config *config, struct nbh_isolate_resu
 		r = nbh_tun_open(&result.tun, &result.has_v6, why);
 
 	if (!r)
-		drop_bounding_set();
+		nbh_confine_drop_bounding_set();
 
 	if (!r && is_root)
 		r = become(config->user, config->group, why);
 
 	if (!r)
-		r = drop_capabilities(why);
+		r = nbh_confine_drop_caps(why);
 
 	if (r)
 		return r;
 
-	close_memory();
-	r = forbid(why);
+	nbh_confine_memory(); /* session passwords */
+	r = forbid(&result.is_filtered, why);
 
 	if (r)
 		return r;

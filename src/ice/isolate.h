@@ -8,7 +8,7 @@
  *   1 sockets   raw and probe sockets in the host's network namespace. Should: CAP_NET_RAW.
  *   2 enter     own namespaces, TUN device, addresses. Must not: open a host socket from here on.
  *   3 drop      user, groups, every capability, no_new_privs.
- *   4 forbid    seccomp: no IP_HDRINCL (forged sources), no exec, no namespaces, no ptrace.
+ *   4 forbid    base/confine: no IP_HDRINCL (forged sources), no exec, no namespaces, no ptrace.
  *
  * Unprivileged, with ambient CAP_NET_RAW: a user namespace and a network namespace. As root: only a
  * network namespace, then `user` and `group`; without CAP_SYS_ADMIN first these, then both namespaces.
@@ -28,7 +28,7 @@ struct nbh_isolate_config {
 struct nbh_isolate_result {
 	NbhRawsock sock;
 	int tun;
-	bool has_v6;
+	bool has_v6, is_filtered;
 	const char *backend; /* "user-namespace" or "root-launcher" */
 };
 

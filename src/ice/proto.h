@@ -73,7 +73,7 @@ typedef struct {
 		} forward;
 		struct {
 			guint version;
-			char backend[24];
+			char backend[NBH_ICE_BACKEND_MAX];
 		} hello;
 		NbhIceSession session;
 		NbhIcePair pair; /* SELECTED; local.addr.family 0 if not known */

@@ -268,7 +268,8 @@ static gboolean on_connection(int fd, GIOCondition condition G_GNUC_UNUSED, gpoi
 
 	g_clear_pointer(&server->client, nbh_ice_link_free);
 	server->client = nbh_ice_link_new(client, &link_events, server);
-	g_strlcpy(hello.u.hello.backend, server->isolated->backend, sizeof(hello.u.hello.backend));
+	g_snprintf(hello.u.hello.backend, sizeof(hello.u.hello.backend), "%s%s", server->isolated->backend,
+	           server->isolated->is_filtered ? "" : NBH_ICE_NO_FILTER);
 	say(&hello, server);
 	return G_SOURCE_CONTINUE;
 }

@@ -67,6 +67,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 		.ice_backend = "",
 		.ice_error = "",
 		.publish_error = "",
+		.seccomp = TRUE,
 		.peers = fixture->peers,
 		.srflx = fixture->srflx,
 	};
