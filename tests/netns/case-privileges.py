@@ -61,7 +61,8 @@ def check_namespaces(helper, pids):
 def check_descriptors(helper, pids):
     """Files by name, devices; what is a socket, pipe or anonymous inode is said by kind alone."""
     allowed = {
-        HELPER: {"/dev/null", helper.dir, f"{helper.dir}/wg", f"{helper.dir}/.lock-helper"},
+        HELPER: {"/dev/null", helper.dir, f"{helper.dir}/wg", f"{helper.dir}/.lock-helper",
+                 "/proc/sys/kernel/hostname"},
         ICE: {"/dev/null", f"{helper.dir}/ice", f"{helper.dir}/ice/lock", f"{helper.dir}/ice/sessions",
               "/dev/net/tun"},
         WG: {"/dev/null", helper.dir, f"{helper.dir}/wg", f"{helper.dir}/wg/lock"},
@@ -188,7 +189,8 @@ def main(lab):
     equal(status["seccomp"], {"helper": True, "ice": True, "wg": True}, "status.json: seccomp")
     text = a.command("status").stdout
     check("System calls: filtered in netbird-helper, netbird-ice, netbird-wg\n" in text, f"status: {text}")
-    for name, number in ((HELPER, signal.SIGSEGV), (ICE, signal.SIGABRT), (WG, signal.SIGSEGV)):
+    crashes = () if is_sanitized(pids[HELPER]) else ((HELPER, signal.SIGSEGV), (ICE, signal.SIGABRT), (WG, signal.SIGSEGV))
+    for name, number in crashes:
         crash(a, name, number)
     overlay_ping(a.host, b.overlay())
     check_by_hand(lab, lab.public("c"))
