@@ -62,3 +62,9 @@ TESTS += %D%/unit/test-app-srflx-names
 %C%_unit_test_app_srflx_names_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_app_srflx_names_LDADD = src/app/libnbh-app.a src/wire/libnbh-wire.a src/core/libnbh-core.a $(BASE_LIBS) \
 	$(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-app-reload
+TESTS += %D%/unit/test-app-reload
+%C%_unit_test_app_reload_SOURCES = %D%/unit/test-app-reload.c
+%C%_unit_test_app_reload_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_reload_LDADD = src/app/libnbh-app.a $(BASE_LIBS) $(GLIB_LIBS)

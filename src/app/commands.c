@@ -148,7 +148,7 @@ static int save_config(int dirfd, const struct nbh_config *config)
 
 	if (is_running(dirfd))
 		fprintf(stderr, "netbird-helper: config.json is changed; the netbird-helper that runs keeps the old "
-		                "settings until it is started again\n");
+		                "settings until it gets SIGHUP (systemctl reload netbird-helper)\n");
 
 	return -1;
 }

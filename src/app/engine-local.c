@@ -58,6 +58,7 @@ void nbh_engine_write_status(Engine *engine)
 		.wg = engine->have_wg ? &engine->wg : NULL,
 		.wg_runs = engine->wg_dirfd >= 0 && nbh_lock_holder(engine->wg_dirfd, NBH_LOCK_WG) != 0,
 		.publish_error = engine->publish_error,
+		.config_note = engine->config_note,
 		.map = engine->map,
 		.peers = engine->peers,
 		.srflx = engine->srflx,

@@ -2,8 +2,8 @@
 #define NBH_APP_ENGINE_PRIVATE_H
 
 /*
- * Shared by engine.c (life, ice, netbird-wg), engine-servers.c (management, signal) and
- * engine-local.c (candidates, published files, status). Nobody else includes this.
+ * Shared by engine.c (life, ice, netbird-wg), engine-servers.c (management, signal), engine-local.c
+ * (candidates, published files, status) and engine-reload.c (SIGHUP). Nobody else includes this.
  */
 
 #include "app/cache.h"
@@ -59,6 +59,7 @@ typedef struct {
 	NbhNetmap *map; /* ref */
 	GPtrArray *turns, *relays;
 	char *signal_url, *mgmt_error, *signal_error, *ice_backend, *ice_error, *publish_error;
+	char *config_note; /* about the last SIGHUP: "" if there is nothing to say */
 	gboolean mgmt_up, signal_up, refused;
 	struct nbh_wgstatus wg;
 	gboolean have_wg;
@@ -83,6 +84,9 @@ extern const NbhPublishEvents nbh_engine_publish_events;
 
 /* engine.c: the directory was removed and made again; what we know goes into the new one. */
 void nbh_engine_enter_dir_again(Engine *engine);
+
+/* engine-reload.c: config.json again */
+gboolean nbh_engine_reload(gpointer owner);
 
 /* engine-servers.c */
 void nbh_engine_servers_init(Engine *engine);

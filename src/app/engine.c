@@ -493,6 +493,7 @@ static void stop(Engine *engine)
 	g_free(engine->ice_backend);
 	g_free(engine->ice_error);
 	g_free(engine->publish_error);
+	g_free(engine->config_note);
 	g_free(engine->last_status_line);
 
 	if (engine->wg_dirfd >= 0)
@@ -509,7 +510,7 @@ int nbh_engine_run(NbhEngineOptions *options)
 {
 	Engine engine = { .options = options, .config = &options->config, .dirfd = -1, .lockfd = -1, .wg_dirfd = -1 };
 	g_autoptr(GError) error = NULL;
-	guint term, intr;
+	guint term, intr, hangup;
 
 	nbh_engine_set_text(&engine.signal_url, "");
 	nbh_engine_set_text(&engine.mgmt_error, "");
@@ -517,6 +518,7 @@ int nbh_engine_run(NbhEngineOptions *options)
 	nbh_engine_set_text(&engine.ice_backend, "");
 	nbh_engine_set_text(&engine.ice_error, "netbird-ice does not run yet");
 	nbh_engine_set_text(&engine.publish_error, "");
+	nbh_engine_set_text(&engine.config_note, "");
 	engine.exit_code = open_dir(&engine);
 
 	if (engine.exit_code != NBH_EXIT_OK) {
@@ -527,6 +529,7 @@ int nbh_engine_run(NbhEngineOptions *options)
 	engine.loop = g_main_loop_new(NULL, FALSE);
 	term = g_unix_signal_add(SIGTERM, on_quit, &engine);
 	intr = g_unix_signal_add(SIGINT, on_quit, &engine);
+	hangup = g_unix_signal_add(SIGHUP, nbh_engine_reload, &engine);
 
 	if (open_modules(&engine, &error)) {
 		start(&engine);
@@ -542,6 +545,7 @@ int nbh_engine_run(NbhEngineOptions *options)
 	stop(&engine);
 	g_source_remove(term);
 	g_source_remove(intr);
+	g_source_remove(hangup);
 	g_main_loop_unref(engine.loop);
 	return engine.exit_code;
 }

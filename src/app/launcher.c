@@ -46,6 +46,7 @@ struct launcher {
 	int signal_fd, lock_fd; /* owned */
 	int parent_fd;          /* owned; inotify: the directory may be made again there */
 	char *const *helper_args_again; /* borrowed */
+	bool has_terminal; /* whose end SIGHUP would tell */
 	bool is_stopping, was_killed;
 	nbh_mono kill_at;
 	int code;
@@ -295,6 +296,15 @@ static void reap(struct launcher *launcher)
 	}
 }
 
+static void pass_hangup_on(struct launcher *launcher)
+{
+	struct child *helper = &launcher->children[NBH_LAUNCH_HELPER];
+
+	/* One that is being started reads config.json anyway. */
+	if (helper->state == RUNNING && !launcher->is_stopping)
+		send_signal(helper, SIGHUP);
+}
+
 static void on_signal(struct launcher *launcher)
 {
 	struct signalfd_siginfo info;
@@ -302,6 +312,8 @@ static void on_signal(struct launcher *launcher)
 	while (read(launcher->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD) {
 			reap(launcher);
+		} else if (info.ssi_signo == SIGHUP && !launcher->has_terminal) {
+			pass_hangup_on(launcher);
 		} else {
 			nbh_log(NBH_LOG_NOTICE, "launcher", "stopping signal=%u", info.ssi_signo);
 			stop(launcher, 0);
@@ -441,19 +453,24 @@ static void turn(struct launcher *launcher, int timeout_ms)
 		on_parent(launcher);
 }
 
+/* As nohup(1) leaves it, SIGHUP is no end. */
+static bool has_terminal(void)
+{
+	nbh_cleanup_close int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	struct sigaction hangup;
+
+	return fd >= 0 && sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN;
+}
+
 static int open_signals(void)
 {
-	struct sigaction hangup;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGCHLD);
-
-	/* nohup(1) */
-	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
-		sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGHUP);
 
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
@@ -492,6 +509,7 @@ int nbh_launcher_run(const struct nbh_launcher_options *options)
 	struct launcher launcher = { .signal_fd = -1,
 		                     .lock_fd = -1,
 		                     .parent_fd = -1,
+		                     .has_terminal = has_terminal(),
 		                     .helper_args_again = options->helper_args_again };
 	struct nbh_why why = { "" };
 	int code = EX_CONFIG, r;

@@ -13,8 +13,10 @@
  *
  * A child that ends is started again after 0.2 s, growing to 5 s while it ends within 10 s.
  * netbird-ice's 75 ("start me again") means at once. netbird-helper's 2, 69, 77 and 78 are final:
- * the others are ended and the launcher returns the same code. SIGTERM, SIGINT and SIGHUP are passed
- * on to all three as SIGTERM; then 0 is returned. The tunnels stay in the kernel.
+ * the others are ended and the launcher returns the same code. SIGTERM and SIGINT are passed
+ * on to all three as SIGTERM; then 0 is returned. The tunnels stay in the kernel. SIGHUP goes to our
+ * netbird-helper, which reads config.json again; but started from a terminal it means that the
+ * terminal is gone, and is as SIGTERM (unless nohup(1) was used).
  * When the launcher itself is killed, the three live on.
  */
 

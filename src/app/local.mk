@@ -5,10 +5,11 @@ noinst_LIBRARIES += %D%/libnbh-app.a
 	%D%/commands.c %D%/commands.h \
 	%D%/dialing.c %D%/dialing.h \
 	%D%/dirwatch.c %D%/dirwatch.h \
-	%D%/engine.c %D%/engine.h %D%/engine-local.c %D%/engine-private.h %D%/engine-servers.c \
+	%D%/engine.c %D%/engine.h %D%/engine-local.c %D%/engine-private.h %D%/engine-reload.c %D%/engine-servers.c \
 	%D%/oneshot.c %D%/oneshot.h %D%/options.c %D%/options.h \
 	%D%/meta.c %D%/meta.h \
 	%D%/peers.c %D%/peers.h %D%/peers-act.c %D%/peers-private.h \
+	%D%/reload.c %D%/reload.h \
 	%D%/srflx.c %D%/srflx.h \
 	%D%/status.c %D%/status.h %D%/status-show.c
 EXTRA_DIST += %D%/README.md

@@ -248,6 +248,9 @@ static void write_notes(struct nbh_jsonw *w, const NbhStatusView *view)
 {
 	nbh_jsonw_array(w, "notes");
 
+	if (view->config_note[0])
+		nbh_jsonw_string(w, NULL, view->config_note);
+
 	if (view->map && view->map->n_rules > 0)
 		nbh_jsonw_stringf(w, NULL, "access policies are not enforced on this host yet (%zu rules received)",
 		                  (size_t)view->map->n_rules);

@@ -31,6 +31,7 @@ typedef struct {
 	const struct nbh_wgstatus *wg; /* NULL: netbird-wg has not reported */
 	gboolean wg_runs;
 	const char *publish_error;     /* "" if none */
+	const char *config_note;       /* "" if none */
 	const NbhNetmap *map;          /* NULL before the first */
 	NbhPeers *peers;
 	NbhSrflx *srflx;

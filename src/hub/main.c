@@ -59,6 +59,15 @@ static gboolean on_terminate(gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
+/* For `systemctl reload` and the habit of a lifetime: there is nothing that does not read itself. */
+static gboolean on_hangup(gpointer unused)
+{
+	(void)unused;
+	nbh_log(NBH_LOG_NOTICE, "hub",
+		"hangup: certificates are read again by themselves; all else are options of the command line");
+	return G_SOURCE_CONTINUE;
+}
+
 static int serve(const NbhHubOptions *options)
 {
 	g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
@@ -72,6 +81,7 @@ static int serve(const NbhHubOptions *options)
 		return fail(error);
 	g_unix_signal_add(SIGTERM, on_terminate, loop);
 	g_unix_signal_add(SIGINT, on_terminate, loop);
+	g_unix_signal_add(SIGHUP, on_hangup, NULL);
 	printf("netbird-hub: %s\n", nbh_hub_summary(hub));
 	fflush(stdout);
 	ready = g_strdup_printf("READY=1\nSTATUS=%s", nbh_hub_summary(hub));

@@ -2,7 +2,7 @@
  * Stands for netbird-wg, netbird-ice or netbird-helper (by its name) below the launcher: becomes
  * --user as netbird-ice does, takes its lock, prints "ready" and waits for a signal. A file
  * NAME.exit beside the program holds the code that it ends with instead; NAME.deaf makes it ignore
- * SIGTERM.
+ * SIGTERM. A SIGHUP is reported.
  */
 #include "config.h"
 
@@ -20,6 +20,14 @@ static void on_term(int number)
 {
 	(void)number;
 	_exit(0);
+}
+
+static void on_hangup(int number)
+{
+	static const char line[] = "fake-child: SIGHUP\n";
+
+	(void)number;
+	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
 }
 
 static void become(const char *text)
@@ -102,6 +110,8 @@ int main(int argc, char **argv)
 		_exit(code);
 
 	signal(SIGTERM, beside(path, ".deaf") >= 0 ? SIG_IGN : on_term);
+
+	signal(SIGHUP, on_hangup);
 
 	if (user)
 		become(user);

@@ -68,6 +68,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 		.ice_error = "",
 		.publish_error = "",
 		.seccomp = TRUE,
+		.config_note = "",
 		.peers = fixture->peers,
 		.srflx = fixture->srflx,
 	};
