@@ -29,6 +29,7 @@
 #define NBH_HUB_ARRIVALS_BURST 4096                   /* new connections of one address: a site after a power cut */
 #define NBH_HUB_ARRIVALS_PER_SECOND 100               /* ... and then */
 #define NBH_HUB_ADDRESSES_MAX 4096                    /* whose arrivals are remembered */
+#define NBH_HUB_GATE_LINES_BURST 30                   /* log lines about hostile clients, then one per second */
 #define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
 #define NBH_NETMAP_SKIPPED_MAX 100                    /* lines about what was left out; then only their number */
 #define NBH_PREFIXES_PER_PEER_MAX 512

@@ -7,21 +7,32 @@
 #include "hub/throttle.h"
 
 #define QUIET_MS 60000 /* then the next one is news again */
+#define SAY_AGAIN_MS 10000
 #define PENALTY 50     /* new connections that a broken rule costs */
 
-/* A kind of event that anybody can cause as often as he likes. */
+typedef enum { REFUSED, CUT_OFF, N_EVENTS } Event;
+
+static const char *const event_names[] = { "connection-refused", "client-cut-off" };
+_Static_assert(G_N_ELEMENTS(event_names) == N_EVENTS, "each event has a name");
+
+/* Of one address: events that it can cause as often as it likes. */
 typedef struct {
-	guint times;
-	nbh_mono last;
+	struct nbh_addr group;
+	struct {
+		guint times, said_at; /* times when the last line was written */
+		nbh_mono last, said;
+	} of[N_EVENTS];
 } Noise;
 
 struct _NbhGate {
 	NbhGateLimits limits;
 	GHashTable *counts;    /* nbh_addr of a group -> number of connections */
 	NbhThrottle *arrivals; /* owned */
-	Noise refused, cut_off;
+	GHashTable *noises;    /* Noise -> itself, owned */
+	NbhThrottle *lines;    /* owned; of the log, all addresses together */
 };
 
+/* Also for Noise, which begins with one. */
 static guint group_hash(gconstpointer p)
 {
 	const struct nbh_addr *addr = p;
@@ -44,6 +55,8 @@ NbhGate *nbh_gate_new(const NbhGateLimits *limits)
 	gate->limits = *limits;
 	gate->counts = g_hash_table_new_full(group_hash, group_equal, g_free, NULL);
 	gate->arrivals = nbh_throttle_new(limits->burst, limits->per_second, NBH_HUB_ADDRESSES_MAX);
+	gate->noises = g_hash_table_new_full(group_hash, group_equal, g_free, NULL);
+	gate->lines = nbh_throttle_new(NBH_HUB_GATE_LINES_BURST, 1, 1);
 	return gate;
 }
 
@@ -94,27 +107,54 @@ void nbh_gate_leave(NbhGate *gate, const struct nbh_addr *remote)
 		g_hash_table_replace(gate->counts, g_memdup2(&group, sizeof(group)), GUINT_TO_POINTER(n - 1));
 }
 
-/* The first, the second, the fourth ... of an attack that goes on. */
-static void say(Noise *noise, const char *event, const struct nbh_addr *remote, const char *why, nbh_mono now)
+static Noise *get_noise(NbhGate *gate, const struct nbh_addr *remote)
 {
+	const struct nbh_addr group = nbh_throttle_group(remote);
+	Noise *noise = g_hash_table_lookup(gate->noises, &group);
+
+	if (noise)
+		return noise;
+	if (g_hash_table_size(gate->noises) >= NBH_HUB_ADDRESSES_MAX)
+		g_hash_table_remove_all(gate->noises);
+	noise = g_new0(Noise, 1);
+	noise->group = group;
+	g_hash_table_add(gate->noises, noise);
+	return noise;
+}
+
+/*
+ * The first of an address, and when it is twice as many: not before 10 s. All addresses together: a line
+ * per second.
+ */
+static void say(NbhGate *gate, Event event, const struct nbh_addr *remote, const char *why, nbh_mono now)
+{
+	static const struct nbh_addr everybody;
+	Noise *noise = get_noise(gate, remote);
 	char address[NBH_ADDR_TEXT_MAX];
 
-	if (noise->times && nbh_mono_diff_ms(now, noise->last) > QUIET_MS)
-		noise->times = 0;
-	noise->last = now;
-	if (nbh_log_worth(++noise->times))
-		nbh_log(NBH_LOG_WARN, "front", "%s address=%s times=%u why=\"%s\"", event,
-			nbh_addr_format(remote, address), noise->times, why);
+	if (noise->of[event].times && nbh_mono_diff_ms(now, noise->of[event].last) > QUIET_MS)
+		noise->of[event].times = noise->of[event].said_at = 0;
+	noise->of[event].last = now;
+	noise->of[event].times++;
+	if (noise->of[event].said_at && (noise->of[event].times / 2 < noise->of[event].said_at ||
+					 nbh_mono_diff_ms(now, noise->of[event].said) < SAY_AGAIN_MS))
+		return;
+	if (!nbh_throttle_take(gate->lines, &everybody, now))
+		return;
+	noise->of[event].said_at = noise->of[event].times;
+	noise->of[event].said = now;
+	nbh_log(NBH_LOG_WARN, "front", "%s address=%s times=%u why=\"%s\"", event_names[event],
+		nbh_addr_format(remote, address), noise->of[event].times, why);
 }
 
 void nbh_gate_refused(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now)
 {
-	say(&gate->refused, "connection-refused", remote, why, now);
+	say(gate, REFUSED, remote, why, now);
 }
 
 void nbh_gate_cut_off(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now)
 {
-	say(&gate->cut_off, "client-cut-off", remote, why, now);
+	say(gate, CUT_OFF, remote, why, now);
 	for (guint i = 0; i < PENALTY && !is_exempt(gate, remote); i++)
 		(void)nbh_throttle_take(gate->arrivals, remote, now);
 }
@@ -124,6 +164,8 @@ void nbh_gate_free(NbhGate *gate)
 	if (!gate)
 		return;
 	g_hash_table_unref(gate->counts);
+	g_hash_table_unref(gate->noises);
 	nbh_throttle_free(gate->arrivals);
+	nbh_throttle_free(gate->lines);
 	g_free(gate);
 }
