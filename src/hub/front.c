@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib-unix.h>
+#include <malloc.h>
 #include <string.h>
 
 #define BACKLOG 512 /* all clients come back at once after a restart: 11.2 */
 #define ACCEPTS_PER_TURN 64
+#define CROWD 100 /* connections that are gone: worth some milliseconds */
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" /* RFC 9113 3.4 */
 #define PREFACE_LEN (sizeof(PREFACE) - 1)
 
@@ -41,6 +43,7 @@ struct _NbhFront {
 	GQueue idle;          /* those without a call, the longest idle first; borrowed */
 	NbhGate *gate;        /* owned */
 	guint n_failed;       /* accepts */
+	guint n_most;         /* connections since the last tidying up */
 	int spare_fd; /* for the moment when there is no other */
 };
 
@@ -350,6 +353,7 @@ static void take_connection(NbhFront *front, int fd, const struct nbh_addr *remo
 	conn->link.data = conn->idle_link.data = conn;
 	conn->remote = *remote;
 	g_queue_push_tail_link(&front->conns, &conn->link);
+	front->n_most = MAX(front->n_most, front->conns.length);
 	nbh_gate_enter(front->gate, remote);
 	set_idle(conn, TRUE);
 	set_timer(conn, front->limits.first_bytes_ms, on_first_late);
@@ -486,6 +490,15 @@ void nbh_front_set_tls(NbhFront *front, NbhTls *tls)
 guint nbh_front_connections(const NbhFront *front)
 {
 	return front->conns.length;
+}
+
+/* glibc keeps what lies below anything that is still in use. */
+void nbh_front_tidy(NbhFront *front)
+{
+	if (front->n_most > 2 * front->conns.length + CROWD) {
+		(void)malloc_trim(0);
+		front->n_most = front->conns.length;
+	}
 }
 
 void nbh_front_free(NbhFront *front)

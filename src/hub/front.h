@@ -32,6 +32,8 @@ gboolean nbh_front_listen(NbhFront *front, const struct nbh_endpoint *endpoint, 
 /* From now on TLS clients are served, too, on the same port. Keeps a reference. */
 void nbh_front_set_tls(NbhFront *front, NbhTls *tls);
 guint nbh_front_connections(const NbhFront *front);
+/* Now and then: what a crowd has left goes back to the system. */
+void nbh_front_tidy(NbhFront *front);
 void nbh_front_free(NbhFront *front); /* ends all connections; every call's on_gone is called */
 
 #endif

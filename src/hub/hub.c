@@ -17,6 +17,7 @@
 #define POLL_MS 500       /* what admin commands wrote */
 #define TICKS_FLUSH 2     /* last seen: once a second, if there is anything */
 #define TICKS_STALL 10
+#define TICKS_TIDY 20
 #define TICKS_CHECKPOINT 120
 
 struct _NbhHub {
@@ -71,6 +72,8 @@ static gboolean on_tick(gpointer data)
 		nbh_registry_flush(hub->registry);
 	if (hub->n_ticks % TICKS_STALL == 0)
 		nbh_signal_service_check(hub->signal, nbh_mono_now());
+	if (hub->n_ticks % TICKS_TIDY == 0)
+		nbh_front_tidy(hub->front);
 	if (hub->n_ticks % TICKS_CHECKPOINT == 0)
 		nbh_store_checkpoint(hub->store);
 	return G_SOURCE_CONTINUE;

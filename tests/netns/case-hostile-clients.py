@@ -120,6 +120,8 @@ def check_crowds(lab, hub, key, a, b):
     wait_for(lambda: connections(hub) < 50, 30, "the hub is empty again", watch=[hub.proc])
     memory.stop.set()
     print(f"crowd: {most} connections, the hub grew by {memory.grown_kb()} kB")
+    wait_for(lambda: Memory.now_kb(hub.proc.pid) - memory.first_kb < GROWTH_MAX_KB, 20,
+             "the hub gives the crowd's memory back")
     check(most <= CONNECTIONS_MAX, f"{most} connections")
     check(memory.grown_kb() < CROWD_GROWTH_MAX_KB, f"the hub grew by {memory.grown_kb()} kB")
 
