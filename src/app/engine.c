@@ -115,6 +115,12 @@ static void on_ice_lost(NbhIce *ice, const struct nbh_key *peer, gpointer owner)
 	nbh_peers_ice_lost(((Engine *)owner)->peers, peer);
 }
 
+static void on_ice_heard(NbhIce *ice, const struct nbh_key *peer, const struct nbh_endpoint *from, gpointer owner)
+{
+	(void)ice;
+	nbh_peers_ice_heard(((Engine *)owner)->peers, peer, from);
+}
+
 static void on_ice_mapped(NbhIce *ice, const struct nbh_endpoint *server, const struct nbh_endpoint *mapped, gpointer owner)
 {
 	(void)ice;
@@ -392,7 +398,7 @@ static gboolean open_modules(Engine *engine, GError **error)
 {
 	static const NbhPeersEvents peers_events = { nbh_engine_path_changed, nbh_engine_status_changed, nbh_engine_source_of };
 	static const NbhIceEvents ice_events = { on_ice_ready,  on_ice_down,   on_ice_session, on_ice_selected,
-		                                 on_ice_failed, on_ice_lost, on_ice_mapped };
+		                                 on_ice_failed, on_ice_lost, on_ice_mapped, on_ice_heard };
 	struct nbh_peersfile old;
 	guint64 generation = restore(engine, &old);
 

@@ -204,7 +204,7 @@ static gboolean on_ice_give_up(gpointer owner)
 void nbh_oneshot_close_sessions(const char *dir)
 {
 	static const NbhIceEvents events = { on_ice_ready, on_ice_down, on_ice_session, on_ice_selected,
-		                             on_ice_peer,  on_ice_peer, on_ice_mapped };
+		                             on_ice_peer,  on_ice_peer, on_ice_mapped, NULL };
 	GMainLoop *loop = g_main_loop_new(NULL, FALSE);
 	guint timer = g_timeout_add(ICE_GIVE_UP_MS, on_ice_give_up, loop);
 	NbhIce *ice = nbh_ice_process.open(dir, &events, loop, NULL);

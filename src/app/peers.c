@@ -626,6 +626,14 @@ void nbh_peers_ice_lost(NbhPeers *peers, const struct nbh_key *key)
 	give(peers, key, &event);
 }
 
+void nbh_peers_ice_heard(NbhPeers *peers, const struct nbh_key *key, const struct nbh_endpoint *from)
+{
+	NbhConnEvent event = { .type = NBH_CONN_EV_HEARD, .u.heard = *from };
+
+	if (may_be_path(peers, &from->addr))
+		give(peers, key, &event);
+}
+
 void nbh_peers_wake(NbhPeers *peers, const struct nbh_key *key, const guint8 *data, gsize len, gboolean initiation)
 {
 	NbhConnEvent event = { .type = NBH_CONN_EV_WAKE, .u.has_initiation = initiation };

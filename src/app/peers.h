@@ -69,6 +69,8 @@ void nbh_peers_ice_session(NbhPeers *peers, const NbhIceSession *session);
 void nbh_peers_ice_ready(NbhPeers *peers); /* also: given up waiting for netbird-ice's listing */
 void nbh_peers_ice_selected(NbhPeers *peers, const struct nbh_key *peer, const NbhIcePair *pair);
 void nbh_peers_ice_failed(NbhPeers *peers, const struct nbh_key *peer);
+/* A session without a pair heard its peer for the first time, from there. */
+void nbh_peers_ice_heard(NbhPeers *peers, const struct nbh_key *peer, const struct nbh_endpoint *from);
 void nbh_peers_ice_lost(NbhPeers *peers, const struct nbh_key *peer);
 void nbh_peers_wake(NbhPeers *peers, const struct nbh_key *peer, const guint8 *data, gsize len, gboolean initiation);
 void nbh_peers_wg_status(NbhPeers *peers, const struct nbh_wgstatus *status);

@@ -241,6 +241,7 @@ void nbh_conn_open_agent(NbhConnStep *s)
 	conn->agent_open = TRUE;
 	conn->remote_set = FALSE;
 	conn->hold_running = FALSE;
+	conn->heard = (struct nbh_endpoint){ .port = 0 };
 	conn->may_adopt = FALSE;
 	conn->candidates_due = FALSE;
 	conn->candidates_sent = 0;
@@ -341,6 +342,18 @@ nbh_mono nbh_conn_handshake_deadline(const NbhConn *conn)
 	return conn->had_handshake && nbh_mono_before(first, stale) ? stale : first;
 }
 
+/*
+ * A handshake came. One of an initiation that went out before there was a pair is older than the
+ * peer's ICE connection, which it would close 30 s later (rule 17): it needs another one by then.
+ */
+void nbh_conn_settle_renewal(NbhConnStep *s)
+{
+	if (s->conn->forwarded)
+		nbh_conn_arm_at(s, NBH_CONN_TIMER_RENEW, nbh_mono_add_ms(s->conn->published_at, RENEW_FORWARDED_MS));
+	else
+		nbh_conn_disarm(s, NBH_CONN_TIMER_RENEW);
+}
+
 void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
 {
 	NbhConn *conn = s->conn;
@@ -351,6 +364,7 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
 	if (new_session) {
 		conn->path.session++;
 		conn->had_handshake = FALSE;
+		conn->forwarded = FALSE;
 		conn->renewed_at = s->now;
 	}
 	nbh_conn_publish(s);
@@ -373,6 +387,8 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
 	conn->had_path = TRUE;
 	conn->renew = FALSE;
 	conn->published_at = s->now;
+	if (conn->forwarded && conn->had_handshake)
+		nbh_conn_settle_renewal(s);
 	nbh_conn_arm_at(s, NBH_CONN_TIMER_HANDSHAKE, nbh_conn_handshake_deadline(conn));
 }
 
@@ -382,8 +398,8 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  *   far end                      we control        we are controlled
  *   helper                       at once; the      at its handshake, or after 250 ms
  *                                first time new
- *   official, our initiation     at once + FORWARD at once             (architecture.md 5)
- *     was captured
+ *   official, our initiation     at once + FORWARD at once; FORWARD was, when the peer was heard;
+ *     was captured                                 20 s later new       (architecture.md 5, rule 17)
  *   official, else               after 50 ms, new   after 100 ms, new   (rules 6, 7, 17)
  *     not lazy, the first time   after 150 ms, new
  *
@@ -409,7 +425,7 @@ void nbh_conn_publish_selection(NbhConnStep *s)
 	conn->is_renewal = FALSE;
 	if (conn->far_is_helper && !conn->controlling && is_first)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
-	else if (conn->far_is_helper || (conn->woken_here && conn->has_initiation))
+	else if (conn->far_is_helper || (conn->woken_here && (conn->has_initiation || conn->forwarded)))
 		nbh_conn_publish_direct(s, is_first && conn->path.kind == NBH_PATH_NONE);
 	else if (!conn->controlling)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_MS);

@@ -26,6 +26,7 @@
 #define PUBLISH_NOT_LAZY_MS 150  /* see nbh_conn_publish_selection() */
 #define PUBLISH_HELPER_MS 250    /* see nbh_conn_publish_selection() */
 #define RENEW_MS 600             /* netbird-wg reports a handshake within 250 ms */
+#define RENEW_FORWARDED_MS 20000 /* what woke the peer is over by then, if it was short */
 #define ATTEMPT_MS 15000         /* libnice fails after 7 s, the official agent after 12 s */
 #define ANSWER_STALE_MS 1000     /* an ANSWER that waited longer for a slot is confirmed by an OFFER */
 #define FAILURES_MAX 2           /* attempts of one pair of sessions */
@@ -79,6 +80,7 @@ void nbh_conn_lose_path(NbhConnStep *s, const char *reason, gboolean offer_at_on
 
 /* ---- what WireGuard gets ---- */
 nbh_mono nbh_conn_handshake_deadline(const NbhConn *conn);
+void nbh_conn_settle_renewal(NbhConnStep *s);
 void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session);
 void nbh_conn_publish_selection(NbhConnStep *s);
 

@@ -32,6 +32,7 @@ static void forget_peer(NbhConn *conn)
 	conn->renew = FALSE;
 	conn->woken_here = FALSE;
 	conn->has_initiation = FALSE;
+	conn->forwarded = FALSE;
 	conn->handshake_at = (nbh_mono){ 0 };
 	conn->published_at = conn->renewed_at = (nbh_mono){ 0 };
 	conn->selected_at = (nbh_mono){ 0 };
@@ -287,6 +288,30 @@ static void on_wake(NbhConnStep *s)
 	nbh_conn_offer_now(s);
 }
 
+/*
+ * An official peer that controls begins a handshake when it has nominated, half a second after the
+ * first checks, or a whole one; ours would cross with it, and it begins two (evidence 4). So ours goes
+ * out as soon as the way is open: with a session there it begins none.
+ */
+static void forward_to_heard(NbhConnStep *s)
+{
+	NbhConn *conn = s->conn;
+
+	if (!conn->agent_open || !conn->heard.port || !conn->woken_here || !conn->has_initiation ||
+	    conn->controlling || conn->far_is_helper)
+		return;
+
+	nbh_conn_push(s, NBH_CONN_DO_FORWARD)->u.endpoint = conn->heard;
+	conn->has_initiation = FALSE;
+	conn->forwarded = TRUE;
+}
+
+static void on_heard(NbhConnStep *s)
+{
+	s->conn->heard = s->event->u.heard;
+	forward_to_heard(s);
+}
+
 /* More local traffic before there is a path. */
 static void on_more_traffic(NbhConnStep *s)
 {
@@ -295,6 +320,7 @@ static void on_more_traffic(NbhConnStep *s)
 
 	s->conn->woken_here = TRUE;
 	s->conn->has_initiation = s->conn->has_initiation || s->event->u.has_initiation;
+	forward_to_heard(s);
 }
 
 static void on_sent(NbhConnStep *s)
@@ -313,7 +339,7 @@ static void on_sent(NbhConnStep *s)
 	case NBH_CONN_SENT_CANDIDATES:
 		if (conn->agent_open && !conn->remote_set && !conn->hold_running && conn->candidates_sent > 0) {
 			conn->hold_running = TRUE;
-			nbh_conn_arm(s, NBH_CONN_TIMER_HOLD, HOLD_MS);
+			nbh_conn_arm(s, NBH_CONN_TIMER_HOLD, conn->woken_here ? 0 : HOLD_MS);
 		}
 		break;
 	}
@@ -476,7 +502,8 @@ static void on_handshake(NbhConnStep *s)
 
 	conn->handshake_at = at;
 	conn->had_handshake = TRUE;
-	nbh_conn_disarm(s, NBH_CONN_TIMER_RENEW);
+	if (nbh_conn_is_armed(conn, NBH_CONN_TIMER_RENEW))
+		nbh_conn_settle_renewal(s);
 	if (conn->state == NBH_CONN_UP && !nbh_conn_is_armed(conn, NBH_CONN_TIMER_PUBLISH))
 		nbh_conn_arm_at(s, NBH_CONN_TIMER_HANDSHAKE, nbh_conn_handshake_deadline(conn));
 }
@@ -592,6 +619,7 @@ static const Handler handlers[NBH_CONN_N_EVENTS][NBH_CONN_N_STATES] = {
 	ROW(GO_IDLE,       nothing,        nothing,           on_go_idle,         on_go_idle,         on_go_idle,         on_go_idle,        on_go_idle,         on_go_idle),
 	ROW(OTHER_MESSAGE, nothing,        wake_by_message,   nothing,            nothing,            nothing,            nothing,           nothing,            nothing),
 	ROW(SENT,          nothing,        on_sent,           on_sent,            on_sent,            on_sent,            on_sent,           on_sent,            on_sent),
+	ROW(HEARD,         nothing,        nothing,           nothing,            nothing,            on_heard,           nothing,           nothing,            on_heard),
 	ROW(SELECTED,      nothing,        nothing,           nothing,            nothing,            on_selected,        on_reselected,     nothing,            on_selected),
 	ROW(FAILED,        nothing,        nothing,           nothing,            nothing,            on_failed,          nothing,           nothing,            nothing),
 	ROW(LOST,          nothing,        nothing,           nothing,            nothing,            nothing,            on_lost,           nothing,            nothing),

@@ -92,6 +92,7 @@ typedef enum {
 	NBH_CONN_EV_GO_IDLE,      /* from the peer */
 	NBH_CONN_EV_OTHER_MESSAGE, /* MODE or unknown: wakes an idle peer, else nothing */
 	NBH_CONN_EV_SENT,         /* the Send that `sent` names has returned */
+	NBH_CONN_EV_HEARD,        /* from ice: the peer's first check of this session came from `heard` */
 	NBH_CONN_EV_SELECTED,     /* from ice: pair */
 	NBH_CONN_EV_FAILED,       /* from ice: checks ran out; not final */
 	NBH_CONN_EV_LOST,         /* from ice: 6 s without authenticated STUN (official far end only) */
@@ -109,7 +110,7 @@ typedef enum {
 	NBH_CONN_TIMER_CANDIDATES, /* send the candidates again: 50 ms, then 1 s (rule 9) */
 	NBH_CONN_TIMER_HOLD,       /* 100 ms: remote credentials to ice (rule 3) */
 	NBH_CONN_TIMER_PUBLISH,    /* selected, not published yet: nbh_conn_publish_selection() */
-	NBH_CONN_TIMER_RENEW,      /* no handshake 600 ms after the endpoint, official: anew, once */
+	NBH_CONN_TIMER_RENEW,      /* official, once: no handshake 600 ms after the endpoint; or rule 17 */
 	NBH_CONN_TIMER_ATTEMPT,    /* an attempt that neither selects nor fails: 15 s */
 	NBH_CONN_TIMER_HANDSHAKE,  /* no handshake on the new path (30 s), or stale (210 s) */
 	NBH_CONN_N_TIMERS
@@ -149,6 +150,7 @@ typedef struct {
 			NbhConnSent what;
 			gboolean ok;
 		} sent;
+		struct nbh_endpoint heard;
 		NbhIcePair pair;
 		nbh_mono handshake_at;
 		gboolean has_initiation; /* the caller keeps the newest one until FORWARD */
@@ -242,7 +244,8 @@ typedef struct {
 	gboolean had_path;      /* a direct endpoint was published before: a session may exist */
 	gboolean had_handshake; /* a WireGuard session may exist that the far end may have dropped */
 	gboolean renew;         /* the next selection needs a new WireGuard session (rule 17) */
-	gboolean woken_here, has_initiation;
+	gboolean woken_here, has_initiation, forwarded; /* captured; sent to where the peer was heard */
+	struct nbh_endpoint heard; /* where the peer's checks of this agent come from; port 0: not yet */
 	gboolean is_renewal; /* the path that is published is the second try */
 
 	nbh_mono state_since, session_began, selected_at, handshake_at; /* 0: never */

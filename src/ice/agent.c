@@ -136,6 +136,13 @@ static void on_state(NiceAgent *nice G_GNUC_UNUSED, guint stream G_GNUC_UNUSED, 
 		agent->events.on_failed(agent, agent->owner);
 }
 
+static void on_heard(const struct nbh_endpoint *from, gpointer owner)
+{
+	NbhAgent *agent = owner;
+
+	agent->events.on_heard(agent, from, agent->owner);
+}
+
 /* Only STUN is let through to the agent's sockets; without a reader libnice would not look at them. */
 static void on_data(NiceAgent *nice G_GNUC_UNUSED, guint stream G_GNUC_UNUSED, guint component G_GNUC_UNUSED,
                     guint len G_GNUC_UNUSED, char *data G_GNUC_UNUSED, gpointer owner G_GNUC_UNUSED)
@@ -172,7 +179,8 @@ NbhAgent *nbh_agent_new(NbhPort *port, const NbhAgentWorld *world, const NbhIceO
                         const NbhAgentEvents *events, gpointer owner, GError **error)
 {
 	NbhAgent *agent = g_new0(NbhAgent, 1);
-	NbhPortAgent in_port = { .local = &open->local, .keepalives = open->consent_keepalives };
+	NbhPortAgent in_port = { .local = &open->local, .keepalives = open->consent_keepalives,
+	                          .on_heard = on_heard, .owner = agent };
 
 	agent->port = port;
 	agent->world = *world;

@@ -18,6 +18,8 @@ typedef struct {
 	void (*on_selected)(NbhAgent *agent, const NbhIcePair *pair, gpointer owner);
 	/* Checks ran out. It goes on answering, and a new candidate revives it. */
 	void (*on_failed)(NbhAgent *agent, gpointer owner);
+	/* Once: the far end was heard, so that a packet to this address now reaches it. */
+	void (*on_heard)(NbhAgent *agent, const struct nbh_endpoint *from, gpointer owner);
 } NbhAgentEvents;
 
 /* Describes the local end of a pair: what the far end saw, for status. */

@@ -75,6 +75,11 @@ static void deliver(NbhIce *ice, const NbhIceMessage *m)
 	case NBH_ICE_MSG_LOST:
 		ice->events.on_lost(ice, &m->peer, ice->owner);
 		break;
+	case NBH_ICE_MSG_HEARD:
+		if (ice->events.on_heard)
+			ice->events.on_heard(ice, &m->peer, &m->u.heard, ice->owner);
+
+		break;
 	case NBH_ICE_MSG_MAPPED:
 		ice->events.on_mapped(ice, &m->u.mapped.server, nbh_endpoint_is_set(mapped) ? mapped : NULL,
 		                      ice->owner);
@@ -136,6 +141,7 @@ static void select_pair(NbhIce *ice, FakeSession *session, const FakeSession *fa
 	if (session->s.selected)
 		return;
 
+	post(ice, NBH_ICE_MSG_HEARD, &session->s.peer)->u.heard = pair.remote;
 	session->s.selected = TRUE;
 	session->s.pair = pair;
 	post(ice, NBH_ICE_MSG_SELECTED, &session->s.peer)->u.pair = pair;

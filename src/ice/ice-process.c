@@ -118,6 +118,11 @@ static void on_event(NbhIce *ice, const NbhIceMessage *m)
 	case NBH_ICE_MSG_LOST:
 		ice->events.on_lost(ice, &m->peer, ice->owner);
 		break;
+	case NBH_ICE_MSG_HEARD:
+		if (ice->events.on_heard)
+			ice->events.on_heard(ice, &m->peer, &m->u.heard, ice->owner);
+
+		break;
 	case NBH_ICE_MSG_MAPPED:
 		ice->events.on_mapped(ice, &m->u.mapped.server, nbh_endpoint_is_set(mapped) ? mapped : NULL,
 		                      ice->owner);

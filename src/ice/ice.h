@@ -41,6 +41,8 @@ typedef struct {
 	void (*on_lost)(NbhIce *ice, const struct nbh_key *peer, gpointer owner);
 	/* Answer to a STUN query; mapped is NULL when nobody answered in 3 x 3 s. */
 	void (*on_mapped)(NbhIce *ice, const struct nbh_endpoint *server, const struct nbh_endpoint *mapped, gpointer owner);
+	/* A session without a pair yet: the far end's first check came from there, so the way to it is open. May be NULL. */
+	void (*on_heard)(NbhIce *ice, const struct nbh_key *peer, const struct nbh_endpoint *from, gpointer owner);
 } NbhIceEvents;
 
 typedef struct {

@@ -26,6 +26,8 @@ typedef struct {
 	GMainContext *context; /* ref */
 	gint64 due;            /* when its context wants to run again; -1: not by time */
 	gint64 last_heard;
+	void (*on_heard)(const struct nbh_endpoint *from, gpointer owner); /* NULL: was called */
+	gpointer owner;
 	struct nbh_endpoint sources[NBH_ICE_SOURCES_MAX]; /* of requests; the oldest makes room */
 	guint n_sources;                                  /* ever */
 	NbhAllowance new_sources;
@@ -256,6 +258,12 @@ static void inject(NbhPort *port, Slot *slot, const NbhPacket *packet)
 	}
 
 	slot->last_heard = g_get_monotonic_time();
+
+	if (slot->on_heard) {
+		slot->on_heard(&packet->from, slot->owner);
+		slot->on_heard = NULL;
+	}
+
 	nbh_port_pump(port, slot->q);
 }
 
@@ -393,6 +401,8 @@ guint16 nbh_port_add(NbhPort *port, const NbhPortAgent *agent)
 	slot->index = port->active->len;
 	slot->local = *agent->local;
 	slot->keepalives = agent->keepalives;
+	slot->on_heard = agent->on_heard;
+	slot->owner = agent->owner;
 	slot->context = g_main_context_ref(agent->context);
 	slot->due = -1;
 	port->slots[port->next] = slot;

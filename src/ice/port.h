@@ -49,6 +49,9 @@ typedef struct {
 	const NbhIceCreds *local;
 	GMainContext *context; /* the agent's own; a reference is taken */
 	gboolean keepalives;   /* FALSE: its Binding indications are not sent */
+	/* Once: the first packet with a right MESSAGE-INTEGRITY came, and from there. Not to be answered by remove(). */
+	void (*on_heard)(const struct nbh_endpoint *from, gpointer owner);
+	gpointer owner;
 } NbhPortAgent;
 
 /*

@@ -16,7 +16,8 @@ static const char *const verb_names[] = {
 	[NBH_ICE_MSG_FORWARD] = "FORWARD",   [NBH_ICE_MSG_HELLO] = "HELLO",
 	[NBH_ICE_MSG_SESSION] = "SESSION",   [NBH_ICE_MSG_END] = "END",
 	[NBH_ICE_MSG_SELECTED] = "SELECTED", [NBH_ICE_MSG_FAILED] = "FAILED",
-	[NBH_ICE_MSG_LOST] = "LOST",         [NBH_ICE_MSG_MAPPED] = "MAPPED",
+	[NBH_ICE_MSG_LOST] = "LOST",
+	[NBH_ICE_MSG_HEARD] = "HEARD",         [NBH_ICE_MSG_MAPPED] = "MAPPED",
 	[NBH_ICE_MSG_ERROR] = "ERROR",
 };
 _Static_assert(G_N_ELEMENTS(verb_names) == NBH_ICE_N_MSGS, "a verb without a name");
@@ -296,6 +297,7 @@ static gboolean has_peer(NbhIceVerb verb)
 	case NBH_ICE_MSG_SELECTED:
 	case NBH_ICE_MSG_FAILED:
 	case NBH_ICE_MSG_LOST:
+	case NBH_ICE_MSG_HEARD:
 		return TRUE;
 	case NBH_ICE_MSG_SET_PORT:
 	case NBH_ICE_MSG_LIST:
@@ -345,6 +347,9 @@ static void read_body(Reader *r, NbhIceMessage *m)
 		break;
 	case NBH_ICE_MSG_SELECTED:
 		read_pair(r, &m->u.pair);
+		break;
+	case NBH_ICE_MSG_HEARD:
+		read_endpoint(r, "from", FALSE, &m->u.heard);
 		break;
 	case NBH_ICE_MSG_MAPPED:
 		read_mapped(r, m);
@@ -563,6 +568,9 @@ static void put_body(Writer *w, const NbhIceMessage *m)
 		break;
 	case NBH_ICE_MSG_SELECTED:
 		put_pair(w, &m->u.pair);
+		break;
+	case NBH_ICE_MSG_HEARD:
+		put_endpoint(w, FALSE, &m->u.heard);
 		break;
 	case NBH_ICE_MSG_MAPPED:
 		put_endpoint(w, FALSE, &m->u.mapped.server);

@@ -23,6 +23,7 @@
  *     END
  *     SELECTED peer ltype local rtype remote
  *     FAILED peer, LOST peer
+ *     HEARD peer from                   its first check, or answer, of a session without a pair
  *     MAPPED server mapped
  *     ERROR text
  */
@@ -50,6 +51,7 @@ typedef enum {
 	NBH_ICE_MSG_SELECTED,
 	NBH_ICE_MSG_FAILED,
 	NBH_ICE_MSG_LOST,
+	NBH_ICE_MSG_HEARD,
 	NBH_ICE_MSG_MAPPED,
 	NBH_ICE_MSG_ERROR,
 	NBH_ICE_N_MSGS
@@ -76,6 +78,7 @@ typedef struct {
 			char backend[NBH_ICE_BACKEND_MAX];
 		} hello;
 		NbhIceSession session;
+		struct nbh_endpoint heard;
 		NbhIcePair pair; /* SELECTED; local.addr.family 0 if not known */
 		struct {
 			struct nbh_endpoint server, mapped; /* mapped.addr.family 0: nobody answered */

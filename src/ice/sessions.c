@@ -240,7 +240,17 @@ static void on_failed(NbhAgent *agent G_GNUC_UNUSED, gpointer owner)
 	session->sessions->say(&m, session->sessions->owner);
 }
 
-static const NbhAgentEvents agent_events = { on_selected, on_failed };
+/* Of use before there is a pair only: architecture.md section 5, wake by local traffic. */
+static void on_heard(NbhAgent *agent G_GNUC_UNUSED, const struct nbh_endpoint *from, gpointer owner)
+{
+	Session *session = owner;
+	NbhIceMessage m = { .verb = NBH_ICE_MSG_HEARD, .peer = session->open.peer, .u.heard = *from };
+
+	if (!session->selected)
+		session->sessions->say(&m, session->sessions->owner);
+}
+
+static const NbhAgentEvents agent_events = { on_selected, on_failed, on_heard };
 
 /* ---- commands ------------------------------------------------------------------------------ */
 
@@ -364,6 +374,7 @@ void nbh_sessions_do(NbhSessions *sessions, const NbhIceMessage *m)
 	case NBH_ICE_MSG_END:
 	case NBH_ICE_MSG_FAILED:
 	case NBH_ICE_MSG_LOST:
+	case NBH_ICE_MSG_HEARD:
 	case NBH_ICE_MSG_MAPPED:
 	case NBH_ICE_MSG_ERROR:
 	case NBH_ICE_N_MSGS:

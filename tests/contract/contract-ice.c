@@ -19,7 +19,7 @@ typedef struct {
 	struct nbh_key far;
 	NbhIceCreds creds;
 	gboolean in_call, free_on_ready;
-	guint n_ready, n_down, n_sessions, n_selected, n_mapped;
+	guint n_ready, n_down, n_sessions, n_selected, n_heard, n_mapped;
 	NbhIceSession session;
 	NbhIcePair pair;
 } End;
@@ -91,7 +91,19 @@ static void on_mapped(NbhIce *ice G_GNUC_UNUSED, const struct nbh_endpoint *serv
 	e->n_mapped++;
 }
 
-static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_peer, on_peer, on_mapped };
+static void on_heard(NbhIce *ice G_GNUC_UNUSED, const struct nbh_key *peer, const struct nbh_endpoint *from,
+                     gpointer owner)
+{
+	End *e = owner;
+
+	g_assert_false(e->in_call);
+	g_assert_true(nbh_key_equal(peer, &e->far));
+	g_assert_true(nbh_endpoint_is_set(from));
+	g_assert_cmpuint(e->n_selected, ==, 0); /* it comes first */
+	e->n_heard++;
+}
+
+static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_peer, on_peer, on_mapped, on_heard };
 
 #define CALL(e, ...) \
 	do { \
@@ -117,7 +129,7 @@ static gboolean on_too_late(gpointer what)
 
 static void start(End *e)
 {
-	e->n_ready = e->n_down = e->n_sessions = e->n_selected = 0;
+	e->n_ready = e->n_down = e->n_sessions = e->n_selected = e->n_heard = 0;
 	e->free_on_ready = FALSE;
 	CALL(e, e->ice = BACKEND.open(e->dir, &events, e, NULL));
 	g_assert_nonnull(e->ice);
@@ -144,7 +156,7 @@ static void open_session(End *e, gboolean controlling)
 		            .liveness_ms = 6000, .consent_keepalives = TRUE,
 		            .local_session = { TRUE, { 1, 2, 3, 4, 5 } } };
 
-	e->n_selected = 0;
+	e->n_selected = e->n_heard = 0;
 	CALL(e, BACKEND.session_open(e->ice, &open));
 }
 
@@ -168,6 +180,8 @@ static void connect_both(void)
 	tell_about(a, b);
 	tell_about(b, a);
 	WAIT_FOR(a->n_selected && b->n_selected);
+	g_assert_cmpuint(a->n_heard, >=, 1);
+	g_assert_cmpuint(b->n_heard, >=, 1);
 }
 
 static void check_pair(const End *e, const End *far)

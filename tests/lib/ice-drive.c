@@ -120,7 +120,7 @@ static void on_mapped(NbhIce *ice G_GNUC_UNUSED, const struct nbh_endpoint *serv
 	tell("mapped %c %s", e->name, text);
 }
 
-static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_failed, on_lost, on_mapped };
+static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_failed, on_lost, on_mapped, NULL };
 
 static gboolean on_too_late(gpointer what)
 {

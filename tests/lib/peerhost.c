@@ -89,7 +89,14 @@ static void on_mapped(NbhIce *ice, const struct nbh_endpoint *server, const stru
 	(void)owner;
 }
 
-static const NbhIceEvents ice_events = { on_ready, on_down, on_session, on_selected, on_failed, on_lost, on_mapped };
+static void on_heard(NbhIce *ice, const struct nbh_key *peer, const struct nbh_endpoint *from, gpointer owner)
+{
+	(void)ice;
+	nbh_peers_ice_heard(((Host *)owner)->peers, peer, from);
+}
+
+static const NbhIceEvents ice_events = { on_ready, on_down, on_session, on_selected, on_failed, on_lost, on_mapped,
+	                                   on_heard };
 
 static void on_wake(const struct nbh_key *peer, const guint8 *data, gsize len, gboolean initiation, gpointer owner)
 {

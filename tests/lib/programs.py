@@ -12,6 +12,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -71,8 +72,16 @@ def find_program(name):
     return None
 
 
+_installing = threading.Lock()  # cases that run side by side in one lab
+
+
 def install(lab, with_hub=True):
     """Shows the built programs at one place that every user may enter, as an installation does."""
+    with _installing:
+        return install_once(lab, with_hub)
+
+
+def install_once(lab, with_hub):
     target = "/run/nbh"
     if not os.path.isdir(target):
         names = OURS + (["netbird-hub"] if with_hub else [])

@@ -2,15 +2,10 @@
 """A sleeping peer woken by local traffic: of 80 packets at once none is lost, the first is answered
 within 100 ms. The initiation that WireGuard spent on the loopback address is forwarded (FORWARD)."""
 
-import os
-import re
-import sys
-
-from restarts import Pings, check, find_program, lab_module, pair_behind_nats, wait_for
+from restarts import Pings, burst, check, find_program, lab_module, pair_behind_nats, wait_for
 
 BURST = 80
 FIRST_MS_MAX = 100
-LIB = os.path.dirname(os.path.realpath(lab_module.__file__))
 
 
 def go_idle(hub, a, b):
@@ -23,18 +18,12 @@ def go_idle(hub, a, b):
                  f"{here.host.name} asleep: WireGuard has the loopback endpoint", watch=[here.proc])
 
 
-def burst(here, there):
-    text = here.host.run([sys.executable, os.path.join(LIB, "burst.py"), there.overlay(), BURST, 8]).stdout
-    print(f"{here.host.name} wakes {there.host.name}: {text.strip()}", flush=True)
-    answered, first = re.match(r"(\d+) answered, first after ([\d.-]+) ms", text).groups()
-    return int(answered), float(first)
-
-
 def main(lab):
     hub, a, b = pair_behind_nats(lab)
     for here, there in ((a, b), (b, a), (a, b)):
         go_idle(hub, a, b)
-        answered, first_ms = burst(here, there)
+        answered, first_ms = burst(here.host, there.overlay(), BURST)
+        print(f"{here.host.name} wakes {there.host.name}: {answered} of {BURST}, first after {first_ms} ms", flush=True)
         check(answered == BURST, f"{BURST - answered} of {BURST} packets lost")
         check(first_ms < FIRST_MS_MAX, f"first reply after {first_ms} ms")
         for one, other in ((a, b), (b, a)):

@@ -3,16 +3,18 @@
 import os
 import re
 import signal
+import sys
 import time
 
 from direct import (Failed, Helper, Hub, check, connect, lab_module, overlay_ping, read_json,
                     wait_for)
 from programs import find_program
 
-__all__ = ["Failed", "Helper", "Hub", "Pings", "check", "connect", "daemon_pids", "find_program", "kill", "lab_module",
+__all__ = ["Failed", "Growth", "Helper", "Hub", "Pings", "burst", "check", "connect", "daemon_pids", "find_program", "kill", "lab_module",
            "overlay_ping", "pair_behind_nats", "programs_away", "programs_pids", "read_json", "replaced", "rss_anon_kb", "servers_away",
            "signal", "time", "wait_connected", "wait_for", "PROGRAMS"]
 
+LIB = os.path.dirname(os.path.realpath(lab_module.__file__))
 PROGRAMS = ["netbird-wg", "netbird-ice", "netbird-helper"]
 BACK_SECONDS = 15
 GROWTH_MAX_KB = 300
@@ -101,6 +103,43 @@ def rss_anon_kb(helper):
     return found
 
 
+def burst(here, address, count=80, seconds=8):
+    """That many echo requests at once: (answered, milliseconds to the first answer)."""
+    text = here.run([sys.executable, os.path.join(LIB, "burst.py"), address, count, seconds],
+                    seconds=seconds + 10).stdout
+    answered, first = re.match(r"(\d+) answered, first after ([\d.-]+) ms", text).groups()
+    return int(answered), float(first)
+
+
+class Growth:
+    """What the programs of a helper use, from now until check(): memory, descriptors, log lines."""
+
+    LINES_MAX = 60
+    FDS_MAX = 5  # a new peer: 4 of netbird-ice
+
+    def __init__(self, helper):
+        self.helper, self.before = helper, rss_anon_kb(helper)
+        self.fds, self.lines = self.count_fds(), self.count_lines()
+
+    def count_fds(self):
+        return {program: len(os.listdir(f"/proc/{pid}/fd"))
+                for program, pids in programs_pids(self.helper).items() for pid in pids}
+
+    def count_lines(self):
+        return self.helper.proc.log().count("\n")
+
+    def check(self, event):
+        memory, fds = rss_anon_kb(self.helper), self.count_fds()
+        lines = self.count_lines() - self.lines
+        print(f"{event}: {self.helper.host.name}: RssAnon before {self.before}, after {memory} kB; "
+              f"descriptors {self.fds}, {fds}; {lines} log lines", flush=True)
+        growth = {name: memory[name] - self.before[name] for name in memory}
+        check(max(growth.values()) <= GROWTH_MAX_KB, f"{event}: memory grew by {growth} kB")
+        more = {name: fds[name] - self.fds[name] for name in fds}
+        check(max(more.values()) <= self.FDS_MAX, f"{event}: more descriptors: {more}")
+        check(lines <= self.LINES_MAX, f"{event}: {lines} log lines")
+
+
 def pair_behind_nats(lab, tag=""):
     """Two connected helpers behind two port-restricted NATs, with a tunnel that carries pings."""
     hub = Hub(lab.public(f"hub{tag}"))
@@ -114,6 +153,7 @@ def pair_behind_nats(lab, tag=""):
 def programs_away(a, b, pings, programs, seconds):
     """Nobody restarts them: the launcher is gone, too."""
     endpoint, what = a.direct_endpoint(b.key), " and ".join(programs)
+    growth = [Growth(a), Growth(b)]
     a.proc.signal(signal.SIGKILL)
     a.proc.wait(5)
     for program in programs:
@@ -122,8 +162,10 @@ def programs_away(a, b, pings, programs, seconds):
     pings.check_none_lost(f"{what} away for {seconds} s")
     a.start()
     wait_for(lambda: programs_running(a), 10, "all three run again", watch=[a.proc])
-    wait_connected(a)
+    wait_connected(a, BACK_SECONDS)
     pings.check_none_lost(f"{what} back")
+    for each in growth:
+        each.check(f"{what} away for {seconds} s")
     check(a.direct_endpoint(b.key) == endpoint, f"{what} away: endpoint {endpoint} is kept")
 
 
@@ -139,7 +181,7 @@ def check_back_together(helper, seconds):
 def servers_away(hub, a, b, seconds):
     """No ping is lost, memory does not grow, and everything is back within BACK_SECONDS."""
     pings = Pings(b.host, a.overlay(), "pings-servers")
-    endpoint, before = a.direct_endpoint(b.key), rss_anon_kb(a)
+    endpoint, growth = a.direct_endpoint(b.key), [Growth(a), Growth(b)]
     hub.proc.signal(signal.SIGKILL)
     hub.proc.wait(5)
     wait_for(lambda: a.status()["daemonStatus"] == "Connecting", 10, "status says Connecting")
@@ -156,8 +198,6 @@ def servers_away(hub, a, b, seconds):
     pings.check_none_lost(f"servers away for {seconds} s")
     check(time.monotonic() - began < BACK_SECONDS + 10, "the new peer took too long")
     check(a.direct_endpoint(b.key) == endpoint, "the endpoint is kept")
-    after = rss_anon_kb(a)
-    print(f"RssAnon before {before}, after {after} kB", flush=True)
-    growth = {name: after[name] - before[name] for name in before}
-    check(max(growth.values()) <= GROWTH_MAX_KB, f"memory grew by {growth} kB")
+    for each in growth:
+        each.check(f"servers away for {seconds} s")
     pings.done()

@@ -65,7 +65,7 @@ static void on_peer(NbhIce *ice, const struct nbh_key *peer, gpointer owner)
 	(void)owner;
 }
 
-static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_peer, on_peer, on_mapped };
+static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_peer, on_peer, on_mapped, NULL };
 
 static struct nbh_endpoint endpoint(const char *text)
 {

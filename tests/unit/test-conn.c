@@ -138,10 +138,15 @@ static void check_action(Rig *rig, const NbhConnAction *action, const NbhConnEve
 		check_publish(rig, &action->u.path, event, before);
 		break;
 	case NBH_CONN_DO_FORWARD:
-		/* Only what was captured, behind the endpoint, and never into a WireGuard peer made anew. */
-		g_assert_true(before->has_initiation);
-		g_assert_true(action > find(rig, NBH_CONN_DO_PUBLISH));
+		/* Only what was captured, and never into a WireGuard peer made anew. */
+		g_assert_true(before->has_initiation || event->type == NBH_CONN_EV_WAKE);
 		g_assert_cmpuint(rig->conn.path.session, ==, before->path.session);
+		if (!find(rig, NBH_CONN_DO_PUBLISH)) { /* early, to a peer that would begin itself */
+			g_assert_true(nbh_endpoint_equal(&action->u.endpoint, &rig->conn.heard));
+			g_assert_true(rig->agent_open && !rig->conn.controlling && !rig->conn.far_is_helper);
+			break;
+		}
+		g_assert_true(action > find(rig, NBH_CONN_DO_PUBLISH)); /* behind the endpoint */
 		g_assert_true(nbh_endpoint_equal(&action->u.endpoint, &rig->conn.path.endpoint));
 		break;
 	case NBH_CONN_DO_ARM:
@@ -321,6 +326,14 @@ static void give_selected(Rig *rig, const char *remote)
 	step(rig, &event);
 }
 
+static void give_heard(Rig *rig, const char *from)
+{
+	NbhConnEvent event = { .type = NBH_CONN_EV_HEARD };
+
+	event.u.heard = endpoint_of(from);
+	step(rig, &event);
+}
+
 static void give_wake(Rig *rig, gboolean has_initiation)
 {
 	NbhConnEvent event = { .type = NBH_CONN_EV_WAKE };
@@ -376,8 +389,11 @@ static void connect_rig(Rig *rig, gboolean answered, const char *ufrag, guint8 s
 	if (!answered)
 		give_sent(rig, NBH_CONN_SENT_ANSWER);
 	give_sent(rig, NBH_CONN_SENT_CANDIDATES);
+	if (rig->conn.woken_here)
+		g_assert_cmpint(fire(rig, NBH_CONN_TIMER_HOLD), ==, 0);
 	fire(rig, NBH_CONN_TIMER_CANDIDATES);
-	fire(rig, NBH_CONN_TIMER_HOLD);
+	if (!rig->conn.remote_set)
+		fire(rig, NBH_CONN_TIMER_HOLD);
 }
 
 static void bring(Rig *rig, NbhConnState state, gboolean far_is_helper)
@@ -466,6 +482,9 @@ static NbhConnEvent event_of(const Rig *rig, NbhConnEventType type, guint varian
 	case NBH_CONN_EV_SENT:
 		event.u.sent.what = (NbhConnSent)variant;
 		event.u.sent.ok = rig->serial % 3 != 0;
+		break;
+	case NBH_CONN_EV_HEARD:
+		event.u.heard = endpoint_of(remotes[variant]);
 		break;
 	case NBH_CONN_EV_SELECTED:
 		event.u.pair.remote = endpoint_of(remotes[variant]);
@@ -1055,6 +1074,92 @@ static void test_go_idle_and_wake(void)
 	}
 }
 
+/*
+ * The official peer that we wake controls: what was captured goes out when the peer is heard, whichever
+ * comes first, and the session that it makes is renewed before the peer gives it up (rule 17).
+ */
+static void test_forwarded_when_heard(void)
+{
+	for (guint i = 0; i < 4; i++) {
+		gboolean captured_late = i & 1, handshake_first = i & 2;
+		nbh_mono published;
+		guint32 session;
+		Rig rig;
+
+		rig_init(&rig, FALSE);
+		bring(&rig, NBH_CONN_IDLE, FALSE);
+		session = rig.conn.path.session;
+		give_wake(&rig, !captured_late);
+		connect_rig(&rig, FALSE, "far", 1);
+		give_heard(&rig, "203.0.113.7:40000");
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, !captured_late);
+		if (captured_late)
+			give_wake(&rig, TRUE);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, 1);
+		give_heard(&rig, "203.0.113.7:40000");
+		g_assert_cmpuint(rig.out.n, ==, 0);
+
+		pass(&rig, 5);
+		if (handshake_first)
+			give_handshake(&rig, rig.now);
+		pass(&rig, 500);
+		give_selected(&rig, "203.0.113.7:51820");
+		published = rig.now;
+		g_assert_cmpuint(publish_session(&rig), ==, session);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, 0);
+		pass(&rig, 200);
+		if (!handshake_first)
+			give_handshake(&rig, nbh_mono_add_ms(published, -500));
+		fire(&rig, NBH_CONN_TIMER_RENEW);
+		g_assert_cmpint(nbh_mono_diff_ms(rig.now, published), ==, 20000);
+		g_assert_cmpuint(publish_session(&rig), ==, session + 1);
+		pass(&rig, 100);
+		give_handshake(&rig, rig.now);
+		g_assert_false(nbh_mono_before(rig.conn.timers[NBH_CONN_TIMER_RENEW], NBH_MONO_NEVER));
+	}
+}
+
+/* It came to nothing: the next wake begins anew. */
+static void test_forwarded_in_vain(void)
+{
+	guint32 session;
+	Rig rig;
+
+	rig_init(&rig, FALSE);
+	bring(&rig, NBH_CONN_IDLE, FALSE);
+	session = rig.conn.path.session;
+	give_wake(&rig, TRUE);
+	connect_rig(&rig, FALSE, "far", 1);
+	give_heard(&rig, "203.0.113.7:40000");
+	give_selected(&rig, "203.0.113.7:51820");
+	g_assert_cmpint(fire(&rig, NBH_CONN_TIMER_RENEW), ==, 600);
+	g_assert_cmpuint(publish_session(&rig), ==, session + 1);
+	g_assert_false(nbh_mono_before(rig.conn.timers[NBH_CONN_TIMER_RENEW], NBH_MONO_NEVER));
+
+	give(&rig, NBH_CONN_EV_GO_IDLE);
+	give_wake(&rig, FALSE);
+	connect_rig(&rig, FALSE, "far2", 2);
+	give_heard(&rig, "203.0.113.7:40000");
+	g_assert_cmpuint(rig.out.n, ==, 0);
+}
+
+/* Who begins the handshake by itself at selection, or has a peer that does not, has no use for it. */
+static void test_heard_elsewhere(void)
+{
+	for (guint i = 0; i < 2; i++) {
+		Rig rig;
+
+		rig_init(&rig, i == 0);
+		bring(&rig, NBH_CONN_IDLE, i == 1);
+		give_wake(&rig, TRUE);
+		connect_rig(&rig, FALSE, "far", 1);
+		give_heard(&rig, "203.0.113.7:40000");
+		g_assert_cmpuint(rig.out.n, ==, 0);
+		give_selected(&rig, "203.0.113.7:51820");
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_FORWARD), ==, 1);
+	}
+}
+
 static void test_wakes_by_message(void)
 {
 	static const NbhConnEventType types[] = {
@@ -1409,6 +1514,9 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/rule-16", test_rule_16);
 	g_test_add_func("/core/conn/rule-17", test_rule_17);
 	g_test_add_func("/core/conn/go-idle", test_go_idle_and_wake);
+	g_test_add_func("/core/conn/forwarded-when-heard", test_forwarded_when_heard);
+	g_test_add_func("/core/conn/forwarded-in-vain", test_forwarded_in_vain);
+	g_test_add_func("/core/conn/heard-elsewhere", test_heard_elsewhere);
 	g_test_add_func("/core/conn/wakes-by-message", test_wakes_by_message);
 	g_test_add_func("/core/conn/peer-without-ice", test_peer_without_ice);
 	g_test_add_func("/core/conn/handshakes", test_handshakes);

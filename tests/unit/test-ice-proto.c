@@ -40,6 +40,7 @@ static const char *const good[] = {
 	"SELECTED " KEY " srflx 192.0.2.1:51820 prflx 198.51.100.1:40000",
 	"FAILED " KEY,
 	"LOST " KEY,
+	"HEARD " KEY " 203.0.113.7:40000",
 	"MAPPED 192.0.2.1:3478 203.0.113.1:51820",
 	"MAPPED [2001:db8::1]:3478 -",
 	"ERROR raw socket: no such thing, \"quoted\"",
