@@ -328,6 +328,10 @@ class Nat(Host):
         """Drops every mapping, as a rebooted router does."""
         self.run(["conntrack", "-F"], ok=False)
 
+    def forget_udp(self):
+        """What silence does to a mapping: TCP connections live much longer."""
+        self.run(["conntrack", "-D", "-p", "udp"], ok=False)
+
 
 class Lab:
     """The internet: a bridge in this process's own network namespace."""
