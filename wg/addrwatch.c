@@ -24,6 +24,22 @@ int wg_addrwatch_open(struct nbh_why *why)
 	return r;
 }
 
+/* NLMSG_NEXT() would step behind the end when the padding of the last message is missing. */
+static bool says_gone(const char *buf, size_t len)
+{
+	const struct nlmsghdr *nlh;
+	bool gone = false;
+
+	for (size_t at = 0; at + sizeof(*nlh) <= len; at += NLMSG_ALIGN(nlh->nlmsg_len)) {
+		nlh = (const void *)(buf + at);
+		if (nlh->nlmsg_len < sizeof(*nlh) || nlh->nlmsg_len > len - at)
+			break;
+		gone = gone || nlh->nlmsg_type == RTM_DELADDR;
+	}
+
+	return gone;
+}
+
 bool wg_addrwatch_drain(int fd)
 {
 	_Alignas(struct nlmsghdr) char buf[8192];
@@ -31,10 +47,7 @@ bool wg_addrwatch_drain(int fd)
 	ssize_t n;
 
 	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
-		unsigned left = (unsigned)n;
-
-		for (const struct nlmsghdr *nlh = (const void *)buf; NLMSG_OK(nlh, left); nlh = NLMSG_NEXT(nlh, left))
-			gone = gone || nlh->nlmsg_type == RTM_DELADDR;
+		gone = says_gone(buf, (size_t)n) || gone;
 	}
 
 	/* Events were dropped: one of them may have been it. */
