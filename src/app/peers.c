@@ -392,7 +392,7 @@ static void on_changed(const NbhNetmapPeer *entry, guint mask, gpointer owner)
 	}
 }
 
-/* Sessions of peers that are no longer ours; only once a map says who is. */
+/* Sessions of peers that are not ours; only once a map says who is. Those of ours wait for the end of the listing. */
 static void close_strangers(NbhPeers *peers)
 {
 	GHashTableIter iter;
@@ -404,6 +404,9 @@ static void close_strangers(NbhPeers *peers)
 	g_hash_table_iter_init(&iter, peers->listed);
 
 	while (g_hash_table_iter_next(&iter, &key, NULL)) {
+		if (nbh_peers_find(peers, key))
+			continue;
+
 		if (peers->ice)
 			peers->ice_backend->session_close(peers->ice, key);
 
