@@ -5,7 +5,8 @@ FUZZ_TARGETS = %D%/fuzz/fuzz-addr %D%/fuzz/fuzz-applied %D%/fuzz/fuzz-box %D%/fu
 	%D%/fuzz/fuzz-ice-port %D%/fuzz/fuzz-ice-proto %D%/fuzz/fuzz-ice-store %D%/fuzz/fuzz-json \
 	%D%/fuzz/fuzz-keyfile %D%/fuzz/fuzz-lock %D%/fuzz/fuzz-mgmt-client %D%/fuzz/fuzz-mgmt-hub \
 	%D%/fuzz/fuzz-netlink %D%/fuzz/fuzz-netmon %D%/fuzz/fuzz-peersfile %D%/fuzz/fuzz-proxy %D%/fuzz/fuzz-signal \
-	%D%/fuzz/fuzz-status %D%/fuzz/fuzz-stun %D%/fuzz/fuzz-uapi %D%/fuzz/fuzz-uri %D%/fuzz/fuzz-wgstatus
+	%D%/fuzz/fuzz-status %D%/fuzz/fuzz-stun %D%/fuzz/fuzz-uapi %D%/fuzz/fuzz-uri %D%/fuzz/fuzz-wgstatus \
+	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-programs: $(FUZZ_TARGETS)
 .PHONY: fuzz-programs
@@ -22,7 +23,7 @@ endif
 
 # The same for all: a linker takes what it needs.
 FUZZ_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(MNL_CFLAGS)
-FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/hub/libnbh-hub.a src/net/libnbh-net.a src/ice/libnbh-iced.a \
+FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/path/libnbh-path.a src/hub/libnbh-hub.a src/net/libnbh-net.a src/ice/libnbh-iced.a \
 	src/ice/libnbh-ice.a wg/libnbh-wg.a $(WIRE_LIBS) $(BASE_LIBS) $(NICE_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) \
 	$(SQLITE_LIBS) $(GLIB_LIBS)
 
@@ -107,3 +108,18 @@ FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/hub/libnbh-hub.a src/net/libnb
 %C%_fuzz_fuzz_wgstatus_SOURCES = %D%/fuzz/fuzz-wgstatus.c
 %C%_fuzz_fuzz_wgstatus_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_wgstatus_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_addrwatch_SOURCES = %D%/fuzz/fuzz-addrwatch.c
+%C%_fuzz_fuzz_addrwatch_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_addrwatch_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_ice_client_SOURCES = %D%/fuzz/fuzz-ice-client.c
+%C%_fuzz_fuzz_ice_client_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_ice_client_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_ice_sessions_SOURCES = %D%/fuzz/fuzz-ice-sessions.c
+%C%_fuzz_fuzz_ice_sessions_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_ice_sessions_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_peers_SOURCES = %D%/fuzz/fuzz-peers.c
+%C%_fuzz_fuzz_peers_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_peers_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_query_SOURCES = %D%/fuzz/fuzz-query.c
+%C%_fuzz_fuzz_query_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_query_LDADD = $(FUZZ_LIBS)

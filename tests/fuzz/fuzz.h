@@ -72,8 +72,19 @@ static inline uint8_t fuzz_byte(const uint8_t **data, size_t *len)
 }
 
 /* One per process, gone with it. */
-static char fuzz_dir_path[] = "/tmp/nbh-fuzz-XXXXXX", fuzz_file_name[32];
+static char fuzz_dir_path[32], fuzz_file_name[32];
 static int fuzz_dirfd = -1;
+
+/* In memory where there is such a place: a disk would be most of the time that an input takes. */
+static inline void fuzz_make_dir(char *path, size_t size)
+{
+	snprintf(path, size, "/dev/shm/nbh-fuzz-XXXXXX");
+	if (mkdtemp(path))
+		return;
+
+	snprintf(path, size, "/tmp/nbh-fuzz-XXXXXX");
+	fuzz_require(mkdtemp(path));
+}
 
 static inline void fuzz_remove_dir(void)
 {
@@ -90,7 +101,7 @@ static inline int fuzz_file(const char *name, const void *data, size_t len)
 	int fd;
 
 	if (fuzz_dirfd < 0) {
-		fuzz_require(mkdtemp(fuzz_dir_path));
+		fuzz_make_dir(fuzz_dir_path, sizeof(fuzz_dir_path));
 		fuzz_dirfd = open(fuzz_dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		snprintf(fuzz_file_name, sizeof(fuzz_file_name), "%s", name);
 		atexit(fuzz_remove_dir);
