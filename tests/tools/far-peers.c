@@ -392,7 +392,7 @@ static void open_socket(Far *far)
 
 static void start_next(void)
 {
-	static const NbhMgmtEvents events = { on_update, on_mgmt_link, on_refused };
+	static const NbhMgmtEvents events = { .on_update = on_update, .on_link = on_mgmt_link, .on_refused = on_refused };
 	Far *far = &all.fars[all.n_started];
 	NbhMgmtConfig config = { .url = all.url, .get_meta = get_meta };
 
