@@ -404,10 +404,14 @@ int nbh_command_up(const NbhOptions *options)
 /* The marker first: whoever runs sees it; what follows is for when nobody does. */
 static int go_down(const NbhOptions *options, int dirfd)
 {
-	int fd = openat(dirfd, NBH_DOWN_NAME, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	/* Never written to; a FIFO in its place must not hold us up. */
+	int fd = openat(dirfd, NBH_DOWN_NAME, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
 
 	if (fd < 0) {
-		fprintf(stderr, "netbird-helper: %s/%s: %s\n", options->config_dir, NBH_DOWN_NAME, g_strerror(errno));
+		gboolean is_other = errno == ELOOP || errno == EISDIR || errno == ENXIO;
+
+		fprintf(stderr, "netbird-helper: %s/%s: %s\n", options->config_dir, NBH_DOWN_NAME,
+		        is_other ? "not a regular file; remove it" : g_strerror(errno));
 		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_FAILURE;
 	}
 

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/lock.h"
+#include "base/text.h"
 
 /* printf() for a terminal: the file is not ours alone, and nothing in it may command the terminal. */
 static void G_GNUC_PRINTF(1, 2) say(const char *fmt, ...)
@@ -26,10 +27,7 @@ static void G_GNUC_PRINTF(1, 2) say(const char *fmt, ...)
 	text = g_strdup_vprintf(fmt, args);
 	va_end(args);
 
-	for (char *p = text; *p; p++)
-		if (g_ascii_iscntrl(*p) && *p != '\n')
-			*p = '?';
-
+	nbh_text_make_printable(text, "\n");
 	fputs(text, stdout);
 }
 
@@ -290,6 +288,7 @@ int nbh_status_show(const char *dir, gboolean json, gboolean detail)
 	out = running ? g_strdup(text) : as_stopped(text);
 
 	if (json) {
+		nbh_text_make_printable(out, "\n");
 		fputs(out, stdout);
 		return running ? NBH_EXIT_OK : NBH_EXIT_FAILURE;
 	}

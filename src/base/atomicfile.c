@@ -98,7 +98,8 @@ int nbh_atomicfile_write(int dirfd, const char *name, const void *data, size_t l
 	fd = open_temp(dirfd, temp);
 
 	if (fd < 0) {
-		nbh_why_set(why, "%s: cannot create %s: %s", name, temp, strerror(-fd));
+		nbh_why_set(why, "%s: cannot create %s: %s%s", name, temp, strerror(-fd),
+		            fd == -EISDIR ? "; remove it" : "");
 		return fd;
 	}
 
@@ -115,7 +116,8 @@ int nbh_atomicfile_write(int dirfd, const char *name, const void *data, size_t l
 
 	if (r < 0) {
 		unlinkat(dirfd, temp, 0);
-		nbh_why_set(why, "%s: cannot write: %s", name, strerror(-r));
+		nbh_why_set(why, "%s: cannot write: %s%s", name, strerror(-r),
+		            r == -EISDIR ? "; remove it" : "");
 	}
 
 	return r;
@@ -134,6 +136,13 @@ static int check_trusted(int dirfd, const char *name, const struct stat *st, siz
 	if (fstat(dirfd, &dir) < 0) {
 		nbh_why_set(why, "%s: cannot look at its directory: %s", name, strerror(errno));
 		return -errno;
+	}
+
+	/* Whoever can rename there decides which of our files we read under this name. */
+	if ((dir.st_mode & S_IWOTH) && !(dir.st_mode & S_ISVTX)) {
+		nbh_why_set(why, "%s: its directory (mode %04o) lets everybody write; run chmod o-w on it",
+		            name, (unsigned)(dir.st_mode & 07777));
+		return -EPERM;
 	}
 
 	if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_uid != dir.st_uid) {

@@ -28,7 +28,8 @@ int nbh_give_to_directory_owner(int dirfd, int fd);
 /*
  * Reads a whole file that may have been written by somebody else: relative to dirfd, O_NOFOLLOW,
  * O_NONBLOCK; must be a regular file of at most max_bytes, owned by root, by us or by the
- * directory's owner, not writable by group or others. ret_data is malloc'ed, NUL-terminated behind ret_len bytes.
+ * directory's owner, not writable by group or others, in a directory where not everybody may rename.
+ * ret_data is malloc'ed, NUL-terminated behind ret_len bytes.
  * -ENOENT (why untouched) when missing, -EFBIG, -EPERM (owner or mode), -EINVAL (not regular),
  * -ELOOP (symlink). why names the file and what to do.
  */

@@ -2,6 +2,8 @@
 
 #include "base/json.h"
 
+#include "base/text.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,32 +49,6 @@ static void put_text(struct nbh_jsonw *w, const char *text)
 	put(w, text, strlen(text));
 }
 
-/* Bytes of the valid sequence at p, 0 if there is none: RFC 3629 section 4. */
-static size_t utf8_len(const unsigned char *p)
-{
-	if (p[0] < 0x80)
-		return 1;
-
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		return (p[1] & 0xc0) == 0x80 ? 2 : 0;
-
-	if (p[0] >= 0xe0 && p[0] <= 0xef) {
-		if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f))
-			return 0;
-
-		return (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 ? 3 : 0;
-	}
-
-	if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-		if ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-			return 0;
-
-		return (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80 ? 4 : 0;
-	}
-
-	return 0;
-}
-
 static void put_escaped(struct nbh_jsonw *w, const char *text)
 {
 	const unsigned char *p = (const unsigned char *)text;
@@ -81,7 +57,7 @@ static void put_escaped(struct nbh_jsonw *w, const char *text)
 	put(w, "\"", 1);
 
 	while (*p) {
-		size_t n = utf8_len(p); /* never looks behind the NUL: it is no continuation byte */
+		size_t n = nbh_utf8_len((const char *)p);
 
 		if (n == 0) {
 			put_text(w, "\xef\xbf\xbd"); /* U+FFFD */
@@ -90,6 +66,9 @@ static void put_escaped(struct nbh_jsonw *w, const char *text)
 			put(w, (char[]){ '\\', (char)*p }, 2);
 		} else if (*p < 0x20 || *p == 0x7f) {
 			snprintf(escape, sizeof(escape), "\\u%04x", *p);
+			put_text(w, escape);
+		} else if (*p == 0xc2 && p[1] < 0xa0) { /* U+0080 to U+009F command terminals, too */
+			snprintf(escape, sizeof(escape), "\\u%04x", p[1]);
 			put_text(w, escape);
 		} else {
 			put(w, (const char *)p, n);

@@ -19,5 +19,6 @@ noinst_LIBRARIES += %D%/libnbh-base.a
 	%D%/peersfile.c %D%/peersfile.h \
 	%D%/schema.c %D%/schema.h \
 	%D%/statusfile.c %D%/statusfile.h \
+	%D%/text.c %D%/text.h \
 	%D%/why.c %D%/why.h
 EXTRA_DIST += %D%/README.md

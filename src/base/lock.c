@@ -10,8 +10,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define TEXT_MAX 64
 #define STAT_FIELDS_BEFORE_START 19 /* between comm's ")" and starttime: proc(5) */
@@ -66,19 +68,70 @@ static pid_t read_pid(int fd)
 	return actual && start && actual != start ? 0 : pid;
 }
 
+static int open_lock(int dirfd, const char *name, struct nbh_why *why)
+{
+	int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	int r = -errno;
+
+	if (fd >= 0)
+		return fd;
+
+	if (r == -ELOOP || r == -EISDIR || r == -ENXIO)
+		nbh_why_set(why, "%s: not a regular file; remove it", name);
+	else
+		nbh_why_set(why, "%s: cannot open: %s", name, strerror(-r));
+
+	return r;
+}
+
+/*
+ * We write into what is there, and as root give it away: it must be a lock and nothing else. A second
+ * name, or another owner, is somebody who would like to have that done to another file.
+ */
+static int check_lock(int dirfd, int fd, const char *name, struct nbh_why *why)
+{
+	struct stat st, dir;
+
+	if (fstat(fd, &st) < 0 || fstat(dirfd, &dir) < 0) {
+		int r = -errno;
+
+		nbh_why_set(why, "%s: cannot look at it: %s", name, strerror(-r));
+		return r;
+	}
+
+	if (!S_ISREG(st.st_mode)) {
+		nbh_why_set(why, "%s: not a regular file; remove it", name);
+		return -EINVAL;
+	}
+
+	if (st.st_nlink > 1) {
+		nbh_why_set(why, "%s: has %ju names (hard links); remove this one", name,
+		            (uintmax_t)st.st_nlink);
+		return -EPERM;
+	}
+
+	if (st.st_uid != 0 && st.st_uid != geteuid() && st.st_uid != dir.st_uid) {
+		nbh_why_set(why, "%s: owned by uid %u; remove it", name, (unsigned)st.st_uid);
+		return -EPERM;
+	}
+
+	return 0;
+}
+
 int nbh_lock_take(int dirfd, const char *name, int *ret_fd, struct nbh_why *why)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-	nbh_cleanup_close int fd = openat(dirfd, name, flags, 0644);
+	nbh_cleanup_close int fd = open_lock(dirfd, name, why);
 	char text[TEXT_MAX];
 	int n, r;
 
-	if (fd < 0) {
-		r = -errno;
-		nbh_why_set(why, "%s: cannot open: %s", name, strerror(-r));
+	if (fd < 0)
+		return fd;
+
+	r = check_lock(dirfd, fd, name, why);
+
+	if (r < 0)
 		return r;
-	}
 
 	if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
 		r = errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;

@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -148,11 +150,9 @@ void nbh_log(enum nbh_log_level level, const char *module, const char *fmt, ...)
 	if (len > sizeof(line) - 2)
 		len = sizeof(line) - 2;
 
-	for (size_t i = head; i < len; i++) {
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
-	}
-
+	line[len] = '\0';
+	nbh_text_make_printable(line + head, "");
+	len = head + strlen(line + head);
 	line[len++] = '\n';
 
 	/* A log that cannot be written has nowhere to say so. */

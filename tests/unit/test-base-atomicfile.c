@@ -67,7 +67,7 @@ static void test_write_fails(void)
 
 	mkdirat(dir, "d", 0700);
 	OK_INT(nbh_atomicfile_write(dir, "d", "x", 1, 0600, 0, &why), -EISDIR, "over a directory");
-	OK_STR(why.text, "d: cannot write: Is a directory", "says so");
+	OK_STR(why.text, "d: cannot write: Is a directory; remove it", "says so");
 	OK(faccessat(dir, ".d.tmp", F_OK, 0) < 0, "no temporary file stays");
 	OK(fstatat(dir, "d", &st, 0) == 0 && S_ISDIR(st.st_mode), "the directory stays");
 

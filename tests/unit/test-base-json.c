@@ -170,7 +170,7 @@ static void test_access(void)
 static void test_writer(void)
 {
 	static const char wanted[] = "{\n"
-				     "  \"s\": \"a\\\"\\\\\\u000a\\u007f\xc3\xa4\xef\xbf\xbd\",\n"
+				     "  \"s\": \"a\\\"\\\\\\u000a\\u007f\\u009b\xc3\xa4\xef\xbf\xbd\",\n"
 				     "  \"null\": null,\n"
 				     "  \"f\": \"x1\",\n"
 				     "  \"empty\": [],\n"
@@ -189,7 +189,7 @@ static void test_writer(void)
 	size_t len;
 
 	nbh_jsonw_object(w, NULL);
-	nbh_jsonw_string(w, "s", "a\"\\\n\x7f\xc3\xa4\xff");
+	nbh_jsonw_string(w, "s", "a\"\\\n\x7f\xc2\x9b\xc3\xa4\xff");
 	nbh_jsonw_string(w, "null", NULL);
 	nbh_jsonw_stringf(w, "f", "x%d", 1);
 	nbh_jsonw_array(w, "empty");

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "base/why.h"
 
 #include "tests/lib/tap.h"
@@ -60,10 +61,36 @@ static void test_lines(void)
 	       "prog warn ice: event key=1: No such file or directory\n", "a line");
 	OK_STR(logged(NBH_LOG_ERROR, NULL, "a\nb\x1b[2J\x7f"),
 	       "prog error : a?b?[2J?: No such file or directory\n", "control characters");
+	OK_STR(logged(NBH_LOG_ERROR, NULL, "\x9b" "2J\xc2\x9b" "2J"),
+	       "prog error : ?2J?2J: No such file or directory\n", "controls of 8 bits");
 	OK_STR(logged(NBH_LOG_DEBUG, "ice", "not wanted"), "", "below the level");
 	memset(huge, 'x', sizeof(huge) - 1);
 	huge[sizeof(huge) - 1] = '\0';
 	OK(strlen(logged(NBH_LOG_ERROR, "ice", huge)) < 1100, "a long one is cut");
+}
+
+static void check_printable(const char *text, const char *keep, const char *wanted)
+{
+	char buf[64];
+
+	snprintf(buf, sizeof(buf), "%s", text);
+	nbh_text_make_printable(buf, keep);
+	OK_STR(buf, wanted, wanted);
+}
+
+static void test_printable(void)
+{
+	check_printable("", "", "");
+	check_printable("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+	check_printable("a\nb\tc", "\n", "a\nb?c");
+	check_printable("a\nb", "", "a?b");
+	check_printable("\x1b]0;x\a", "", "?]0;x?");
+	check_printable("\x7f\xc2\x80\xc2\x9f\xc2\xa0", "", "???\xc2\xa0");
+	check_printable("\xff\xc3", "", "??");
+	check_printable("\xe2\x82", "", "??");
+	check_printable("\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf", "", "?????????");
+	check_printable("ab\xe2\x80\xaegnp.sh\xe2\x80\x8b", "", "ab?gnp.sh?");
+	check_printable("\xf3\xa0\x81\x81\xef\xbb\xbf\xc2\xadx", "", "???x");
 }
 
 static void test_journal(void)
@@ -130,6 +157,7 @@ int main(void)
 	unlink(path);
 	test_levels();
 	test_lines();
+	test_printable();
 	test_journal();
 	test_worth();
 	test_why();
