@@ -68,3 +68,10 @@ TESTS += %D%/unit/test-app-reload
 %C%_unit_test_app_reload_SOURCES = %D%/unit/test-app-reload.c
 %C%_unit_test_app_reload_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_app_reload_LDADD = src/app/libnbh-app.a $(BASE_LIBS) $(GLIB_LIBS)
+
+# What a malicious hub says and is not done.
+check_PROGRAMS += %D%/unit/test-app-distrust
+TESTS += %D%/unit/test-app-distrust
+%C%_unit_test_app_distrust_SOURCES = %D%/unit/test-app-distrust.c
+%C%_unit_test_app_distrust_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_distrust_LDADD = src/app/libnbh-app.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)

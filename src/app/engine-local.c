@@ -60,6 +60,7 @@ void nbh_engine_write_status(Engine *engine)
 		.publish_error = engine->publish_error,
 		.config_note = engine->config_note,
 		.map = engine->map,
+		.refusals = &engine->refusals,
 		.peers = engine->peers,
 		.srflx = engine->srflx,
 		.seccomp = nbh_confine_is_filtered(),

@@ -2,18 +2,21 @@
 #define NBH_APP_ENGINE_PRIVATE_H
 
 /*
- * Shared by engine.c (life, ice, netbird-wg), engine-servers.c (management, signal), engine-local.c
- * (candidates, published files, status) and engine-reload.c (SIGHUP). Nobody else includes this.
+ * Shared by engine.c (life, ice, netbird-wg), engine-servers.c (management, signal), engine-network.c
+ * (own address, network map), engine-local.c (candidates, published files, status) and
+ * engine-reload.c (SIGHUP). Nobody else includes this.
  */
 
 #include "app/cache.h"
 #include "app/dirwatch.h"
+#include "app/distrust.h"
 #include "app/engine.h"
 #include "app/meta.h"
 #include "app/peers.h"
 #include "app/srflx.h"
 #include "base/limits.h"
 #include "base/statusfile.h"
+#include "core/allowance.h"
 #include "core/backoff.h"
 #include "ice/ice.h"
 #include "mgmt/mgmt.h"
@@ -61,6 +64,13 @@ typedef struct {
 	char *signal_url, *mgmt_error, *signal_error, *ice_backend, *ice_error, *publish_error;
 	char *config_note; /* about the last SIGHUP: "" if there is nothing to say */
 	gboolean mgmt_up, signal_up, refused;
+	NbhRefusals refusals;
+	NbhAllowance maps;
+	GSource *held_timer; /* owned; armed while something is held */
+	gboolean held_peer_config;
+	NbhPeerConfig held_config;
+	NbhNetmap *held_map; /* ref */
+	guint n_held;
 	struct nbh_wgstatus wg;
 	gboolean have_wg;
 	char *last_status_line;
@@ -87,6 +97,13 @@ void nbh_engine_enter_dir_again(Engine *engine);
 
 /* engine-reload.c: config.json again */
 gboolean nbh_engine_reload(gpointer owner);
+
+/* engine-network.c */
+void nbh_engine_apply_peer_config(Engine *engine, const NbhPeerConfig *config);
+void nbh_engine_apply_map(Engine *engine, NbhNetmap *map);
+/* TRUE: they come too fast; what it says about the network is kept for later, if nothing newer comes. */
+gboolean nbh_engine_hold(Engine *engine, const NbhMgmtUpdate *update);
+void nbh_engine_forget_held(Engine *engine);
 
 /* engine-servers.c */
 void nbh_engine_servers_init(Engine *engine);

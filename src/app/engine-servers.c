@@ -78,8 +78,16 @@ static void keep_list(GPtrArray **list, GPtrArray *fresh)
 
 static void apply_servers(Engine *engine, const NbhServerConfig *servers)
 {
-	if (servers->has_signal && !engine->signal)
-		open_signal(engine, servers);
+	struct nbh_why why = { "" };
+
+	if (servers->has_signal && !engine->signal) {
+		gboolean ok = nbh_distrust_signal(engine->config->management_url, servers->signal_host, &why);
+
+		nbh_refusals_signal(&engine->refusals, ok ? NULL : why.text);
+
+		if (ok)
+			open_signal(engine, servers);
+	}
 
 	if (servers->stuns->len > 0)
 		nbh_srflx_set_servers(engine->srflx, servers->stuns);
@@ -90,42 +98,25 @@ static void apply_servers(Engine *engine, const NbhServerConfig *servers)
 	keep_list(&engine->relays, servers->relays);
 }
 
-static void apply_map(Engine *engine, NbhNetmap *map)
-{
-	g_autoptr(NbhNetmap) usable = nbh_netmap_confine(map, &engine->peer_config.address, &engine->peer_config.address_v6);
-
-	nbh_log(NBH_LOG_INFO, "map", "map serial=%" G_GUINT64_FORMAT " peers=%zu skipped=%u", usable->serial,
-	        (size_t)usable->n_peers, usable->skipped->len);
-	nbh_netmap_unref(engine->map);
-	engine->map = nbh_netmap_ref(usable);
-	nbh_peers_set_map(engine->peers, usable);
-}
-
 static void apply(const NbhMgmtUpdate *update, gpointer owner)
 {
 	Engine *engine = owner;
+	gboolean held;
 
 	if (engine->is_down)
 		return;
 
-	if (update->has_peer_config) {
-		gboolean first = !engine->have_peer_config;
+	nbh_refusals_take(&engine->refusals, update);
+	held = nbh_engine_hold(engine, update);
 
-		engine->peer_config = update->peer_config;
-		engine->have_peer_config = TRUE;
-		nbh_peers_set_lazy(engine->peers, update->peer_config.lazy);
-		nbh_peers_set_overlay(engine->peers, &engine->peer_config.address, &engine->peer_config.address_v6);
-		nbh_engine_publish_device(engine);
-
-		if (first)
-			nbh_engine_candidates_changed(engine);
-	}
+	if (update->has_peer_config && !held)
+		nbh_engine_apply_peer_config(engine, &update->peer_config);
 
 	if (update->servers)
 		apply_servers(engine, update->servers);
 
-	if (update->map)
-		apply_map(engine, update->map);
+	if (update->map && !held)
+		nbh_engine_apply_map(engine, update->map);
 
 	nbh_engine_status_changed(engine);
 }
@@ -136,7 +127,9 @@ static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner
 
 	(void)mgmt;
 	apply(update, engine);
-	nbh_cache_keep(engine->cache, update);
+
+	if (!nbh_refusals_of_network(&engine->refusals))
+		nbh_cache_keep(engine->cache, update);
 }
 
 void nbh_engine_wipe_setup_key(Engine *engine)
@@ -302,6 +295,8 @@ void nbh_engine_disconnect(Engine *engine)
 	engine->signal = NULL;
 	nbh_mgmt_grpc.free(engine->mgmt);
 	engine->mgmt = NULL;
+	nbh_engine_forget_held(engine);
+	nbh_refusals_clear(&engine->refusals);
 	g_clear_pointer(&engine->dial, nbh_dial_unref);
 	engine->mgmt_up = engine->signal_up = FALSE;
 }

@@ -5,7 +5,8 @@ noinst_LIBRARIES += %D%/libnbh-app.a
 	%D%/commands.c %D%/commands.h \
 	%D%/dialing.c %D%/dialing.h \
 	%D%/dirwatch.c %D%/dirwatch.h \
-	%D%/engine.c %D%/engine.h %D%/engine-local.c %D%/engine-private.h %D%/engine-reload.c %D%/engine-servers.c \
+	%D%/distrust.c %D%/distrust.h \
+	%D%/engine.c %D%/engine.h %D%/engine-local.c %D%/engine-network.c %D%/engine-private.h %D%/engine-reload.c %D%/engine-servers.c \
 	%D%/oneshot.c %D%/oneshot.h %D%/options.c %D%/options.h \
 	%D%/meta.c %D%/meta.h \
 	%D%/peers.c %D%/peers.h %D%/peers-act.c %D%/peers-private.h \

@@ -44,6 +44,7 @@ struct _NbhPeers {
 	GHashTable *listed;   /* struct nbh_key -> NbhIceSession, owned: netbird-ice's listing */
 	GHashTable *sendings; /* a set of Sending, owned: Sends that have not returned */
 	NbhNetmap *map; /* ref */
+	guint n_told; /* log lines about peers of the map that is being applied */
 	gboolean ice_known; /* the listing is there, or we gave up on it */
 	NbhCandidate candidates[NBH_HOST_ADDRESSES_MAX + NBH_STUN_SERVERS_MAX];
 	gsize n_candidates;

@@ -339,7 +339,9 @@ static void on_added(const NbhNetmapPeer *entry, gpointer owner)
 	peer->changed_unix_ms = g_get_real_time() / 1000;
 	nbh_conn_init(&peer->conn, &peers->own, &peer->key, nbh_mono_now());
 	g_hash_table_replace(peers->peers, &peer->key, peer);
-	nbh_log(NBH_LOG_INFO, "map", "peer-added peer=%s fqdn=%s", peer->name, entry->fqdn);
+
+	if (peers->n_told++ < NBH_MAP_PEERS_TOLD_MAX)
+		nbh_log(NBH_LOG_INFO, "map", "peer-added peer=%s fqdn=%s", peer->name, entry->fqdn);
 
 	if (peers->ice_known)
 		start(peers, peer);
@@ -361,7 +363,10 @@ static void on_removed(const NbhNetmapPeer *entry, gpointer owner)
 		nbh_loopback_forget(peers->loopback, &peer->key);
 
 	nbh_peers_forget_waiting(peers, &peer->key);
-	nbh_log(NBH_LOG_INFO, "map", "peer-removed peer=%s", peer->name);
+
+	if (peers->n_told++ < NBH_MAP_PEERS_TOLD_MAX)
+		nbh_log(NBH_LOG_INFO, "map", "peer-removed peer=%s", peer->name);
+
 	g_hash_table_remove(peers->peers, &entry->key);
 }
 
@@ -427,10 +432,15 @@ void nbh_peers_set_map(NbhPeers *peers, NbhNetmap *map)
 	}
 
 	peers->map = nbh_netmap_ref(map);
+	peers->n_told = 0;
 	peers->running = TRUE; /* collect events until the table is as it should be */
 	nbh_peerset_diff(old, map, &events, peers);
 	peers->running = FALSE;
 	nbh_netmap_unref(old);
+
+	if (peers->n_told > NBH_MAP_PEERS_TOLD_MAX)
+		nbh_log(NBH_LOG_INFO, "map", "peers-changed count=%u", peers->n_told);
+
 	close_strangers(peers);
 	run(peers);
 	peers->events.on_path(peers->owner);

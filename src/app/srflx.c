@@ -20,6 +20,7 @@ typedef struct {
 	gsize n_addresses;
 	gboolean answered, failed;
 	gboolean waits; /* for its turn to be resolved */
+	const char *refused; /* static text: why an address or an answer is not used; NULL: none was refused */
 } Server;
 
 typedef struct {
@@ -37,6 +38,7 @@ struct _NbhSrflx {
 	GCancellable *cancellable;
 	const NbhIceBackend *backend;
 	NbhIce *ice; /* borrowed */
+	struct nbh_prefix overlay[2]; /* family 0: none */
 };
 
 static void server_free(gpointer data)
@@ -61,10 +63,24 @@ void nbh_srflx_free(NbhSrflx *srflx)
 	g_free(srflx);
 }
 
+/* NULL: it may be a server's, or ours. */
+static const char *unfit(const NbhSrflx *srflx, const struct nbh_addr *addr)
+{
+	for (gsize i = 0; i < G_N_ELEMENTS(srflx->overlay); i++)
+		if (srflx->overlay[i].addr.family && nbh_prefix_contains(&srflx->overlay[i], addr))
+			return "inside our own network";
+
+	return nbh_addr_unfit(addr);
+}
+
 static void ask_server(NbhSrflx *srflx, Server *server)
 {
-	for (gsize i = 0; srflx->ice && i < server->n_addresses; i++)
-		srflx->backend->stun_query(srflx->ice, &server->addresses[i]);
+	for (gsize i = 0; srflx->ice && i < server->n_addresses; i++) {
+		server->refused = unfit(srflx, &server->addresses[i].addr);
+
+		if (!server->refused)
+			srflx->backend->stun_query(srflx->ice, &server->addresses[i]);
+	}
 }
 
 static void add_address(Server *server, const struct nbh_addr *addr)
@@ -216,6 +232,12 @@ void nbh_srflx_set_servers(NbhSrflx *srflx, GPtrArray *uris)
 	nbh_srflx_ask(srflx);
 }
 
+void nbh_srflx_set_overlay(NbhSrflx *srflx, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
+{
+	srflx->overlay[0] = *v4;
+	srflx->overlay[1] = *v6;
+}
+
 void nbh_srflx_set_ice(NbhSrflx *srflx, const NbhIceBackend *backend, NbhIce *ice)
 {
 	srflx->backend = backend;
@@ -244,6 +266,14 @@ void nbh_srflx_mapped(NbhSrflx *srflx, const struct nbh_endpoint *server_endpoin
 
 			/* Silence is no news: the address of before may still be right. */
 			server->failed = mapped == NULL;
+
+			/* A candidate of ours made of it would send peers there. */
+			if (mapped && unfit(srflx, &mapped->addr)) {
+				server->refused = "it answered with an address that cannot be ours";
+				changed |= nbh_endpoint_is_set(&server->mapped[k]);
+				memset(&server->mapped[k], 0, sizeof(server->mapped[k]));
+				continue;
+			}
 
 			if (!mapped || nbh_endpoint_equal(&server->mapped[k], mapped))
 				continue;
@@ -279,7 +309,7 @@ gsize nbh_srflx_get(NbhSrflx *srflx, struct nbh_endpoint *ret, gsize max)
 	return n;
 }
 
-void nbh_srflx_each(NbhSrflx *srflx, void (*fn)(const char *uri, const char *answer, gpointer data), gpointer data)
+void nbh_srflx_each(NbhSrflx *srflx, void (*fn)(const char *uri, const char *answer, const char *why, gpointer data), gpointer data)
 {
 	for (guint i = 0; i < srflx->servers->len; i++) {
 		const Server *server = srflx->servers->pdata[i];
@@ -289,6 +319,6 @@ void nbh_srflx_each(NbhSrflx *srflx, void (*fn)(const char *uri, const char *ans
 			if (nbh_endpoint_is_set(&server->mapped[k]))
 				nbh_endpoint_format(&server->mapped[k], text);
 
-		fn(server->uri, text, data);
+		fn(server->uri, text, server->refused ? server->refused : "no answer yet", data);
 	}
 }

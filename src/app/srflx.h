@@ -22,7 +22,13 @@ void nbh_srflx_ask(NbhSrflx *srflx); /* all servers again; answers replace the o
 void nbh_srflx_mapped(NbhSrflx *srflx, const struct nbh_endpoint *server, const struct nbh_endpoint *mapped);
 gsize nbh_srflx_get(NbhSrflx *srflx, struct nbh_endpoint *ret, gsize max); /* distinct mapped addresses */
 
-/* For status: uri, and what was answered ("" if nothing yet). */
-void nbh_srflx_each(NbhSrflx *srflx, void (*fn)(const char *uri, const char *answer, gpointer data), gpointer data);
+/*
+ * The networks inside the tunnels (family 0: none): no server there is asked, and no answer that
+ * names an address there is believed. Before the servers, or they are not asked again.
+ */
+void nbh_srflx_set_overlay(NbhSrflx *srflx, const struct nbh_prefix *v4, const struct nbh_prefix *v6);
+
+/* For status: uri, what was answered ("" if nothing yet), and then why nothing. */
+void nbh_srflx_each(NbhSrflx *srflx, void (*fn)(const char *uri, const char *answer, const char *why, gpointer data), gpointer data);
 
 #endif

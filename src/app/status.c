@@ -174,9 +174,11 @@ static void write_server(struct nbh_jsonw *w, const char *key, const NbhServerVi
 	nbh_jsonw_close(w);
 }
 
-static void write_stun(const char *uri, const char *answer, gpointer data)
+static void write_stun(const char *uri, const char *answer, const char *why, gpointer data)
 {
 	struct nbh_jsonw *w = data;
+
+	(void)why; /* among the relays */
 
 	nbh_jsonw_object(w, NULL);
 	nbh_jsonw_string(w, "uri", uri);
@@ -190,23 +192,24 @@ typedef struct {
 	guint total, available;
 } RelaysOut;
 
-static void count_relay(const char *uri, const char *answer, gpointer data)
+static void count_relay(const char *uri, const char *answer, const char *why, gpointer data)
 {
 	RelaysOut *out = data;
 
 	(void)uri;
+	(void)why;
 	out->total++;
 	out->available += answer[0] != '\0';
 }
 
-static void write_relay(const char *uri, const char *answer, gpointer data)
+static void write_relay(const char *uri, const char *answer, const char *why, gpointer data)
 {
 	struct nbh_jsonw *w = ((RelaysOut *)data)->w;
 
 	nbh_jsonw_object(w, NULL);
 	nbh_jsonw_string(w, "uri", uri);
 	nbh_jsonw_bool(w, "available", answer[0] != '\0');
-	nbh_jsonw_string(w, "error", answer[0] ? "" : "no answer yet");
+	nbh_jsonw_string(w, "error", answer[0] ? "" : why);
 	nbh_jsonw_close(w);
 }
 
@@ -244,6 +247,11 @@ static void write_empty(struct nbh_jsonw *w)
 	nbh_jsonw_close(w);
 }
 
+static void write_refused(const char *line, gpointer data)
+{
+	nbh_jsonw_stringf(data, NULL, "refused from management: %s", line);
+}
+
 static void write_notes(struct nbh_jsonw *w, const NbhStatusView *view)
 {
 	nbh_jsonw_array(w, "notes");
@@ -265,6 +273,9 @@ static void write_notes(struct nbh_jsonw *w, const NbhStatusView *view)
 
 	if (view->relays && view->relays->len > 0)
 		nbh_jsonw_stringf(w, NULL, "relays are not used yet (%u received)", view->relays->len);
+
+	if (view->refusals)
+		nbh_refusals_each(view->refusals, write_refused, w);
 
 	for (guint i = 0; view->map && view->map->skipped && i < view->map->skipped->len; i++)
 		nbh_jsonw_stringf(w, NULL, "skipped %s", (const char *)view->map->skipped->pdata[i]);

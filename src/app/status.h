@@ -7,6 +7,7 @@
  * the directory. NetBird's field names; ours are added beside them.
  */
 
+#include "app/distrust.h"
 #include "app/peers.h"
 #include "app/srflx.h"
 #include "base/configfile.h"
@@ -33,6 +34,7 @@ typedef struct {
 	const char *publish_error;     /* "" if none */
 	const char *config_note;       /* "" if none */
 	const NbhNetmap *map;          /* NULL before the first */
+	const NbhRefusals *refusals;   /* NULL: nothing */
 	NbhPeers *peers;
 	NbhSrflx *srflx;
 	gboolean seccomp;              /* we filter our own system calls */

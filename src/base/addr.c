@@ -281,6 +281,29 @@ bool nbh_addr_is_link_local(const struct nbh_addr *addr)
 	return addr->family == AF_INET6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
 }
 
+const char *nbh_addr_unfit(const struct nbh_addr *addr)
+{
+	static const uint8_t zero[12];
+
+	if (nbh_addr_is_unspecified(addr))
+		return "unspecified";
+
+	if (nbh_addr_is_loopback(addr))
+		return "loopback";
+
+	if (nbh_addr_is_multicast(addr))
+		return "multicast or broadcast";
+
+	if (nbh_addr_is_link_local(addr))
+		return "link-local";
+
+	/* RFC 1122 3.2.1.3 (this network), RFC 1112 4 (reserved), RFC 4291 2.5.5.1 (IPv4-compatible). */
+	if (addr->family == AF_INET)
+		return addr->bytes[0] == 0 || addr->bytes[0] >= 240 ? "reserved" : NULL;
+
+	return memcmp(addr->bytes, zero, sizeof(zero)) == 0 ? "reserved" : NULL;
+}
+
 int nbh_prefix_from_compact(const uint8_t *bytes, size_t len, struct nbh_prefix *ret_prefix)
 {
 	struct nbh_addr addr;

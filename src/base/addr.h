@@ -52,6 +52,12 @@ bool nbh_addr_is_loopback(const struct nbh_addr *addr);
 bool nbh_addr_is_multicast(const struct nbh_addr *addr); /* and IPv4 broadcast */
 bool nbh_addr_is_link_local(const struct nbh_addr *addr);
 
+/*
+ * Why it can be no host elsewhere, for people ("loopback"): also unspecified, multicast, broadcast,
+ * link-local, IPv4 0/8 and 240/4, IPv6 ::/96. NULL: it can. The text is static.
+ */
+const char *nbh_addr_unfit(const struct nbh_addr *addr);
+
 /* The compact form of netbird-wire.md 1.3: address bytes and one byte of prefix length, 5 or 17. */
 int nbh_prefix_from_compact(const uint8_t *bytes, size_t len, struct nbh_prefix *ret_prefix);
 

@@ -31,6 +31,9 @@
 #define NBH_HUB_ADDRESSES_MAX 4096                    /* whose arrivals are remembered */
 #define NBH_HUB_GATE_LINES_BURST 30                   /* log lines about hostile clients, then one per second */
 #define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
+#define NBH_MAPS_BURST 32                              /* applied one by one; then the newest of each ... */
+#define NBH_MAP_EVERY_MS 100                          /* ... of these times */
+#define NBH_MAP_PEERS_TOLD_MAX 64                     /* log lines about peers that one map adds or removes */
 #define NBH_NETMAP_SKIPPED_MAX 100                    /* lines about what was left out; then only their number */
 #define NBH_PREFIXES_PER_PEER_MAX 512
 #define NBH_PREFIXES_TOTAL_MAX 65536                  /* bounds the arena of netbird-wg */
@@ -51,6 +54,8 @@
 #define NBH_ICE_TXIDS_MAX 65536                       /* remembered STUN transactions per direction */
 #define NBH_ICE_SOURCES_MAX 64                        /* addresses that one session's checks come from: libnice keeps each */
 #define NBH_ICE_SOURCE_EVERY_MS 30000                 /* ... and then one more in this time, for NATs that change */
+#define NBH_ICE_REQUESTS_BURST 1024                   /* good checks of one session at once: 25 by 64 candidates, thinned */
+#define NBH_ICE_REQUEST_EVERY_MS 10                   /* ... and then one in this time; an agent at work sends 50/s */
 #define NBH_ICE_MESSAGE_MAX_BYTES 4096                /* one datagram on ice.sock */
 #define NBH_ICE_QUEUE_MAX 16384                       /* lines waiting at one end of ice.sock: two full listings */
 #define NBH_ICE_STORE_MAX_BYTES (32 * 1024 * 1024)    /* ice/sessions: all sessions with all their candidates */

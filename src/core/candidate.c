@@ -151,12 +151,8 @@ static gboolean parse_target(const Word *address, const Word *port, NbhCandidate
 
 	if (!parse_address(address, &addr))
 		return refuse(why, "address", address, "not an IP address");
-	if (nbh_addr_is_unspecified(&addr))
-		return refuse(why, "address", address, "unspecified");
-	if (nbh_addr_is_loopback(&addr))
-		return refuse(why, "address", address, "loopback");
-	if (nbh_addr_is_multicast(&addr))
-		return refuse(why, "address", address, "multicast or broadcast");
+	if (nbh_addr_unfit(&addr))
+		return refuse(why, "address", address, nbh_addr_unfit(&addr));
 	if (!parse_number(port, 5, 1, 65535, &number))
 		return refuse(why, "port", port, "not within 1-65535");
 

@@ -31,7 +31,8 @@ const char *nbh_candidate_type_name(NbhCandidateType type); /* "host", "srflx", 
 /*
  * The text of netbird-wire.md 3.4, strictly: component 1, UDP, priority > 0, IP literal, port
  * 1-65535, known type. "candidate:" in front is accepted, unknown extensions are skipped, an IPv6
- * zone is cut. Refuses TCP, names, loopback, unspecified and multicast addresses with the reason.
+ * zone is cut. Refuses TCP, names and addresses that can be no host elsewhere (nbh_addr_unfit())
+ * with the reason.
  */
 gboolean nbh_candidate_parse(const char *text, NbhCandidate *ret_candidate, struct nbh_why *why);
 

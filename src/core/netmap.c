@@ -177,23 +177,27 @@ typedef struct {
 	const struct nbh_prefix *networks[2];
 } Confines;
 
-static gboolean is_inside(const Confines *confines, const struct nbh_prefix *prefix)
+/* NULL: a peer may have it. */
+static const char *wrong_with(const Confines *confines, const struct nbh_prefix *prefix)
 {
+	guint8 full = prefix->addr.family == AF_INET ? 32 : 128;
+
 	for (gsize i = 0; i < G_N_ELEMENTS(confines->networks); i++) {
 		const struct nbh_prefix *network = confines->networks[i];
 
-		if (network->addr.family && network->len <= prefix->len && nbh_prefix_contains(network, &prefix->addr))
-			return TRUE;
+		if (!network->addr.family || network->len > prefix->len || !nbh_prefix_contains(network, &prefix->addr))
+			continue;
+		return prefix->len == full && nbh_addr_equal(&prefix->addr, &network->addr) ? "our own address" : NULL;
 	}
 
-	return FALSE;
+	return "outside our own network";
 }
 
 static gboolean is_confined(const NbhNetmap *map, const Confines *confines)
 {
 	for (gsize i = 0; i < map->n_peers; i++)
 		for (gsize j = 0; j < map->peers[i].n_allowed_ips; j++)
-			if (!is_inside(confines, &map->peers[i].allowed_ips[j]))
+			if (wrong_with(confines, &map->peers[i].allowed_ips[j]))
 				return FALSE;
 
 	return TRUE;
@@ -210,11 +214,13 @@ static NbhNetmapPeer copy_confined(const NbhNetmapPeer *from, const Confines *co
 	peer.allowed_ips = g_new0(struct nbh_prefix, from->n_allowed_ips);
 
 	for (gsize i = 0; i < from->n_allowed_ips; i++) {
-		if (is_inside(confines, &from->allowed_ips[i]))
-			peer.allowed_ips[peer.n_allowed_ips++] = from->allowed_ips[i];
+		const char *wrong = wrong_with(confines, &from->allowed_ips[i]);
+
+		if (wrong)
+			report(skipped, g_strdup_printf("peer %.8s: allowedIps \"%s\": %s", key.text,
+			                                nbh_prefix_format(&from->allowed_ips[i], text), wrong));
 		else
-			report(skipped, g_strdup_printf("peer %.8s: allowedIps \"%s\": outside our own network",
-			                                key.text, nbh_prefix_format(&from->allowed_ips[i], text)));
+			peer.allowed_ips[peer.n_allowed_ips++] = from->allowed_ips[i];
 	}
 
 	return peer;
@@ -286,5 +292,6 @@ void nbh_server_config_free(NbhServerConfig *config)
 	g_clear_pointer(&config->stuns, g_ptr_array_unref);
 	g_clear_pointer(&config->turns, g_ptr_array_unref);
 	g_clear_pointer(&config->relays, g_ptr_array_unref);
+	g_clear_pointer(&config->skipped, g_ptr_array_unref);
 	g_free(config);
 }

@@ -9,7 +9,7 @@
 /*
  * What management told us, as one immutable, reference-counted value: replaced whole, never edited.
  * Made by wire/mgmtmsg from a SyncResponse. Peers are sorted by raw key; our own key, repeated keys
- * and malformed peers are left out, the two latter named in `skipped`.
+ * and malformed peers are left out and named in `skipped`.
  */
 typedef struct {
 	struct nbh_key key;
@@ -39,8 +39,9 @@ NbhNetmap *nbh_netmap_new(guint64 serial, NbhNetmapPeer *peers, gsize n_peers, G
 NbhNetmap *nbh_netmap_ref(NbhNetmap *map);
 
 /*
- * The same map without the prefixes outside our networks (family 0: none), which are named in
- * skipped: netbird-wg would refuse peers.json whole because of one. A reference if there are none.
+ * The same map without the prefixes outside our networks (family 0: none) and without our own
+ * addresses (v4 and v6 have host bits), which are named in skipped: netbird-wg would refuse
+ * peers.json whole because of one outside. A reference if there are none.
  */
 NbhNetmap *nbh_netmap_confine(NbhNetmap *map, const struct nbh_prefix *v4, const struct nbh_prefix *v6);
 void nbh_netmap_unref(NbhNetmap *map); /* NULL is fine */
@@ -65,6 +66,7 @@ typedef struct {
 	GPtrArray *stuns; /* char * "stun:host:port", owned; empty: keep the old ones */
 	GPtrArray *turns; /* char * "turn:...", owned; stored, not used yet */
 	GPtrArray *relays; /* char * URLs, owned; empty: relaying is off */
+	GPtrArray *skipped; /* char *, owned: "stuns[1] \"x\": not stun:HOST:PORT"; NULL: nothing */
 } NbhServerConfig;
 
 void nbh_server_config_free(NbhServerConfig *config);

@@ -218,7 +218,7 @@ static void hand_over(NbhAgent *agent, const NbhCandidate *candidate)
 	NiceCandidate *nice;
 	GSList one = { .data = NULL };
 
-	if (!nbh_port_may_send_to(&candidate->endpoint))
+	if (!nbh_port_may_reach(agent->port, &candidate->endpoint))
 		return;
 
 	one.data = nice = nice_candidate_new(type_to_nice(candidate->type));

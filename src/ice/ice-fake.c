@@ -25,6 +25,7 @@ struct _NbhIce {
 	gboolean up, blocked;
 	guint16 port;
 	struct nbh_endpoint mapped, forwarded_to;
+	struct nbh_prefix overlay[2]; /* family 0: none */
 	guint n_forwards;
 };
 
@@ -218,6 +219,21 @@ static void fake_set_port(NbhIce *ice, guint16 port)
 	ice->port = port;
 }
 
+static void fake_set_overlay(NbhIce *ice, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
+{
+	ice->overlay[0] = *v4;
+	ice->overlay[1] = *v6;
+}
+
+static gboolean is_in_overlay(const NbhIce *ice, const struct nbh_addr *addr)
+{
+	for (gsize i = 0; i < G_N_ELEMENTS(ice->overlay); i++)
+		if (ice->overlay[i].addr.family && nbh_prefix_contains(&ice->overlay[i], addr))
+			return TRUE;
+
+	return FALSE;
+}
+
 static void fake_session_open(NbhIce *ice, const NbhIceOpen *open)
 {
 	FakeSession *session;
@@ -252,6 +268,9 @@ static void fake_session_remote(NbhIce *ice, const struct nbh_key *peer, const N
 static void fake_session_candidate(NbhIce *ice, const struct nbh_key *peer, const NbhCandidate *candidate)
 {
 	FakeSession *session = find(ice, peer);
+
+	if (is_in_overlay(ice, &candidate->endpoint.addr))
+		return;
 
 	if (ice->up && session && nbh_candidate_set_add(&session->candidates, candidate))
 		try_select(ice, session);
@@ -399,6 +418,7 @@ const NbhIceBackend nbh_ice_fake = {
 	.name = "fake",
 	.open = fake_open,
 	.set_port = fake_set_port,
+	.set_overlay = fake_set_overlay,
 	.session_open = fake_session_open,
 	.session_remote = fake_session_remote,
 	.session_candidate = fake_session_candidate,

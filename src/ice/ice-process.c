@@ -35,6 +35,8 @@ struct _NbhIce {
 	gboolean told_down; /* the engine knows that there is no link */
 	char backend[NBH_ICE_BACKEND_MAX];
 	guint16 port; /* 0: not set yet */
+	NbhIceMessage overlay; /* to be said again to the next netbird-ice */
+	gboolean has_overlay;
 };
 
 static void retry_later(NbhIce *ice)
@@ -92,6 +94,9 @@ static void on_hello(NbhIce *ice, const NbhIceMessage *message)
 	if (ice->port)
 		nbh_ice_link_send(ice->link, &set_port);
 
+	if (ice->has_overlay)
+		nbh_ice_link_send(ice->link, &ice->overlay);
+
 	nbh_ice_link_send(ice->link, &list);
 }
 
@@ -140,6 +145,7 @@ static void on_event(NbhIce *ice, const NbhIceMessage *m)
 	case NBH_ICE_MSG_CLOSE_ALL:
 	case NBH_ICE_MSG_STUN:
 	case NBH_ICE_MSG_FORWARD:
+	case NBH_ICE_MSG_OVERLAY:
 	case NBH_ICE_N_MSGS:
 		nbh_log(NBH_LOG_WARN, MODULE, "unexpected message=%s", nbh_ice_verb_name(m->verb));
 		break;
@@ -280,6 +286,26 @@ static void process_set_port(NbhIce *ice, guint16 port)
 		nbh_ice_link_send(ice->link, &m);
 }
 
+static void process_set_overlay(NbhIce *ice, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
+{
+	NbhIceMessage m = { .verb = NBH_ICE_MSG_OVERLAY, .u.overlay = { *v4, *v6 } };
+
+	for (gsize i = 0; i < G_N_ELEMENTS(m.u.overlay); i++)
+		if (m.u.overlay[i].addr.family)
+			m.u.overlay[i] = nbh_prefix_masked(&m.u.overlay[i]);
+
+	/* Management repeats it with every map. */
+	if (ice->has_overlay && memcmp(&m.u.overlay, &ice->overlay.u.overlay, sizeof(m.u.overlay)) == 0)
+		return;
+
+	ice->overlay = m;
+	ice->has_overlay = TRUE;
+
+	/* As for the port. */
+	if (ice->link && ice->greeted)
+		nbh_ice_link_send(ice->link, &m);
+}
+
 static void process_session_open(NbhIce *ice, const NbhIceOpen *open)
 {
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_OPEN, .peer = open->peer, .u.open = *open };
@@ -354,6 +380,7 @@ const NbhIceBackend nbh_ice_process = {
 	.name = "process",
 	.open = process_open,
 	.set_port = process_set_port,
+	.set_overlay = process_set_overlay,
 	.session_open = process_session_open,
 	.session_remote = process_session_remote,
 	.session_candidate = process_session_candidate,

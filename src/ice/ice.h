@@ -59,6 +59,11 @@ typedef struct {
 	/* dir: the config directory; the backend connects, reconnects and lists by itself. */
 	NbhIce *(*open)(const char *dir, const NbhIceEvents *events, gpointer owner, GError **error);
 	void (*set_port)(NbhIce *ice, guint16 port);
+	/*
+	 * The networks inside the tunnels (host bits do not matter; family 0: none): no check goes there,
+	 * none is taken from there, and no candidate there is used. Kept over reconnects.
+	 */
+	void (*set_overlay)(NbhIce *ice, const struct nbh_prefix *v4, const struct nbh_prefix *v6);
 	void (*session_open)(NbhIce *ice, const NbhIceOpen *open);
 	void (*session_remote)(NbhIce *ice, const struct nbh_key *peer, const NbhIceCreds *creds, const NbhSessionId *remote_session);
 	void (*session_candidate)(NbhIce *ice, const struct nbh_key *peer, const NbhCandidate *candidate);

@@ -30,7 +30,7 @@ typedef struct {
 	gpointer owner;
 	struct nbh_endpoint sources[NBH_ICE_SOURCES_MAX]; /* of requests; the oldest makes room */
 	guint n_sources;                                  /* ever */
-	NbhAllowance new_sources;
+	NbhAllowance new_sources, requests;
 } Slot;
 
 struct _NbhPort {
@@ -46,6 +46,7 @@ struct _NbhPort {
 	NbhTxidTable *asking; /* requests to our agents */
 	GSource *tun_source, *timer; /* owned */
 	gint64 timer_at;             /* -1: not armed. Never later than the earliest Slot.due */
+	struct nbh_prefix overlay[2]; /* family 0: none */
 	NbhPortCounters counters;
 };
 
@@ -62,6 +63,15 @@ gboolean nbh_port_may_send_to(const struct nbh_endpoint *to)
 	       !nbh_addr_is_multicast(addr) && !nbh_addr_equal(addr, &nbh_tun_addr4) &&
 	       !nbh_addr_equal(addr, &nbh_tun_addr6) &&
 	       !(addr->family == AF_INET6 && nbh_addr_is_link_local(addr)); /* it would need a zone */
+}
+
+gboolean nbh_port_may_reach(const NbhPort *port, const struct nbh_endpoint *to)
+{
+	for (gsize i = 0; i < G_N_ELEMENTS(port->overlay); i++)
+		if (port->overlay[i].addr.family && nbh_prefix_contains(&port->overlay[i], &to->addr))
+			return FALSE;
+
+	return nbh_port_may_send_to(to);
 }
 
 /* ---- from the agents to the network -------------------------------------------------------- */
@@ -129,7 +139,7 @@ static void take_from_agent(NbhPort *port, guint8 *bytes, gsize len)
 	slot = slot_of(port, packet.from.port);
 
 	if (!slot || !nbh_stun_is_message(packet.payload, packet.len) ||
-	    nbh_stun_method(packet.payload) != BINDING || !nbh_port_may_send_to(&packet.to)) {
+	    nbh_stun_method(packet.payload) != BINDING || !nbh_port_may_reach(port, &packet.to)) {
 		port->counters.drop_out++;
 		return;
 	}
@@ -309,6 +319,12 @@ static void take_request(NbhPort *port, NbhPacket *packet, const NbhTxid *entry)
 		return;
 	}
 
+	/* After the password: whoever has only seen the ufrag must not use up what the peer may ask. */
+	if (!nbh_allowance_take(&slot->requests, NBH_ICE_REQUESTS_BURST, NBH_ICE_REQUEST_EVERY_MS, nbh_mono_now())) {
+		port->counters.drop_often++;
+		return;
+	}
+
 	asking.agent = slot->q;
 	asking.local = packet->to.addr;
 	nbh_txid_put(port->asking, &asking, nbh_mono_now());
@@ -352,7 +368,7 @@ void nbh_port_take(NbhPort *port, NbhPacket *packet)
 	gboolean cut;
 
 	if (!nbh_stun_is_message(packet->payload, packet->len) || nbh_stun_method(packet->payload) != BINDING ||
-	    !nbh_port_may_send_to(&packet->from) || nbh_addr_is_multicast(&packet->to.addr)) {
+	    !nbh_port_may_reach(port, &packet->from) || nbh_addr_is_multicast(&packet->to.addr)) {
 		port->counters.drop_other++;
 		return;
 	}
@@ -439,6 +455,18 @@ gint64 nbh_port_last_heard(const NbhPort *port, guint16 q)
 	const Slot *slot = slot_of(port, q);
 
 	return slot ? slot->last_heard : 0;
+}
+
+void nbh_port_set_overlay(NbhPort *port, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
+{
+	port->overlay[0] = *v4;
+	port->overlay[1] = *v6;
+}
+
+void nbh_port_get_overlay(const NbhPort *port, struct nbh_prefix *ret_v4, struct nbh_prefix *ret_v6)
+{
+	*ret_v4 = port->overlay[0];
+	*ret_v6 = port->overlay[1];
 }
 
 gboolean nbh_port_has_v6(const NbhPort *port)

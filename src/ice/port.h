@@ -36,6 +36,7 @@ typedef struct {
 	/* dropped: no STUN Binding, unknown ufrag, wrong password, unknown or repeated answer, not sent out */
 	guint64 drop_other, drop_ufrag, drop_integrity, drop_answer, drop_out;
 	guint64 drop_source; /* right password, but from more addresses than NBH_ICE_SOURCES_MAX */
+	guint64 drop_often;  /* right password, but more than the allowance of one session */
 } NbhPortCounters;
 
 /* tun: borrowed; packets without header, one per read or write. */
@@ -76,6 +77,14 @@ gboolean nbh_port_has_v6(const NbhPort *port);
 
 /* Whether a packet may be sent there at all: no loopback, multicast, link-local v6, dummy address. */
 gboolean nbh_port_may_send_to(const struct nbh_endpoint *to);
+
+/*
+ * The networks inside the tunnels (family 0: none): nothing is sent to them or taken from them. A
+ * path through the tunnel would lead into itself.
+ */
+void nbh_port_set_overlay(NbhPort *port, const struct nbh_prefix *v4, const struct nbh_prefix *v6);
+void nbh_port_get_overlay(const NbhPort *port, struct nbh_prefix *ret_v4, struct nbh_prefix *ret_v6);
+gboolean nbh_port_may_reach(const NbhPort *port, const struct nbh_endpoint *to); /* not inside, and may_send_to() */
 
 const NbhPortCounters *nbh_port_counters(const NbhPort *port);
 

@@ -13,7 +13,8 @@ static const char *const verb_names[] = {
 	[NBH_ICE_MSG_OPEN] = "OPEN",         [NBH_ICE_MSG_REMOTE] = "REMOTE",
 	[NBH_ICE_MSG_CANDIDATE] = "CANDIDATE", [NBH_ICE_MSG_CLOSE] = "CLOSE",
 	[NBH_ICE_MSG_CLOSE_ALL] = "CLOSE_ALL", [NBH_ICE_MSG_STUN] = "STUN",
-	[NBH_ICE_MSG_FORWARD] = "FORWARD",   [NBH_ICE_MSG_HELLO] = "HELLO",
+	[NBH_ICE_MSG_FORWARD] = "FORWARD",   [NBH_ICE_MSG_OVERLAY] = "OVERLAY",
+	[NBH_ICE_MSG_HELLO] = "HELLO",
 	[NBH_ICE_MSG_SESSION] = "SESSION",   [NBH_ICE_MSG_END] = "END",
 	[NBH_ICE_MSG_SELECTED] = "SELECTED", [NBH_ICE_MSG_FAILED] = "FAILED",
 	[NBH_ICE_MSG_LOST] = "LOST",
@@ -274,6 +275,24 @@ static void read_forward(Reader *r, NbhIceMessage *m)
 		refuse(r, "data", "not 148 bytes in hexadecimal");
 }
 
+static void read_prefix(Reader *r, const char *field, guint8 family, struct nbh_prefix *ret)
+{
+	char text[NBH_PREFIX_TEXT_MAX];
+	struct nbh_prefix prefix;
+
+	read_field(r, field, text, sizeof(text));
+
+	if (r->bad || g_str_equal(text, "-"))
+		return;
+
+	if (nbh_prefix_parse(text, &prefix) || prefix.addr.family != family) {
+		refuse(r, field, "not a network of its kind");
+		return;
+	}
+
+	*ret = nbh_prefix_masked(&prefix);
+}
+
 static void read_hello(Reader *r, NbhIceMessage *m)
 {
 	m->u.hello.version = (guint)read_number(r, "version", 1, 1000);
@@ -304,6 +323,7 @@ static gboolean has_peer(NbhIceVerb verb)
 	case NBH_ICE_MSG_CLOSE_ALL:
 	case NBH_ICE_MSG_STUN:
 	case NBH_ICE_MSG_FORWARD:
+	case NBH_ICE_MSG_OVERLAY:
 	case NBH_ICE_MSG_HELLO:
 	case NBH_ICE_MSG_END:
 	case NBH_ICE_MSG_MAPPED:
@@ -337,6 +357,10 @@ static void read_body(Reader *r, NbhIceMessage *m)
 		break;
 	case NBH_ICE_MSG_FORWARD:
 		read_forward(r, m);
+		break;
+	case NBH_ICE_MSG_OVERLAY:
+		read_prefix(r, "prefix4", AF_INET, &m->u.overlay[0]);
+		read_prefix(r, "prefix6", AF_INET6, &m->u.overlay[1]);
 		break;
 	case NBH_ICE_MSG_HELLO:
 		read_hello(r, m);
@@ -483,6 +507,18 @@ static void put_endpoint(Writer *w, gboolean may_be_absent, const struct nbh_end
 		w->bad = TRUE;
 }
 
+static void put_prefix(Writer *w, guint8 family, const struct nbh_prefix *prefix)
+{
+	char text[NBH_PREFIX_TEXT_MAX];
+
+	if (!prefix->addr.family)
+		put(w, " -");
+	else if (prefix->addr.family == family)
+		put(w, " %s", nbh_prefix_format(prefix, text));
+	else
+		w->bad = TRUE;
+}
+
 static void put_pair(Writer *w, const NbhIcePair *pair)
 {
 	if (pair->local_type >= NBH_CANDIDATE_N_TYPES || pair->remote_type >= NBH_CANDIDATE_N_TYPES) {
@@ -559,6 +595,10 @@ static void put_body(Writer *w, const NbhIceMessage *m)
 		put_endpoint(w, FALSE, &m->u.forward.to);
 		put(w, " ");
 		put_hex(w, m->u.forward.data, NBH_ICE_INITIATION_LEN);
+		break;
+	case NBH_ICE_MSG_OVERLAY:
+		put_prefix(w, AF_INET, &m->u.overlay[0]);
+		put_prefix(w, AF_INET6, &m->u.overlay[1]);
 		break;
 	case NBH_ICE_MSG_HELLO:
 		put(w, " %u %s", m->u.hello.version, m->u.hello.backend);

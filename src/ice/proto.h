@@ -5,7 +5,8 @@
  * What is said on ice.sock (SOCK_SEQPACKET): one line of text per datagram, fields separated by
  * exactly one space, no newline. "-" stands for an absent value. Both ends use this file; so does
  * ice/sessions, which holds such lines. Strict: an unknown word, a missing or an extra field and a
- * number out of range are all refused.
+ * number out of range are all refused. A command that is new needs no new version: a netbird-ice that
+ * does not know it answers ERROR and goes on.
  *
  *   helper to netbird-ice
  *     SET_PORT port                     WireGuard's port; another one than before ends netbird-ice (75)
@@ -17,6 +18,8 @@
  *     CLOSE peer, CLOSE_ALL
  *     STUN server
  *     FORWARD to hex                    a WireGuard handshake initiation, 148 bytes
+ *     OVERLAY prefix4 prefix6           the networks inside the tunnels: nothing is sent there and
+ *                                       nothing taken from there; "-": none
  *   netbird-ice to helper
  *     HELLO version backend             first, by itself
  *     SESSION peer ufrag pwd sid role rufrag rpwd rsid [ltype local rtype remote]
@@ -45,6 +48,7 @@ typedef enum {
 	NBH_ICE_MSG_CLOSE_ALL,
 	NBH_ICE_MSG_STUN,
 	NBH_ICE_MSG_FORWARD,
+	NBH_ICE_MSG_OVERLAY,
 	NBH_ICE_MSG_HELLO,
 	NBH_ICE_MSG_SESSION,
 	NBH_ICE_MSG_END,
@@ -73,6 +77,7 @@ typedef struct {
 			struct nbh_endpoint to;
 			guint8 data[NBH_ICE_INITIATION_LEN];
 		} forward;
+		struct nbh_prefix overlay[2]; /* IPv4 and IPv6, masked; family 0: none */
 		struct {
 			guint version;
 			char backend[NBH_ICE_BACKEND_MAX];

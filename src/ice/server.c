@@ -91,9 +91,10 @@ static void send_from(const struct nbh_addr *from, const struct nbh_endpoint *to
 
 static void send_natural(const struct nbh_endpoint *to, const guint8 *payload, gsize len, gpointer owner)
 {
+	Server *server = owner;
 	struct nbh_addr from;
 
-	if (nbh_port_may_send_to(to) && natural_source(to, &from, owner))
+	if (nbh_port_may_reach(server->port, to) && natural_source(to, &from, owner))
 		send_from(&from, to, payload, len, owner);
 }
 
@@ -202,12 +203,15 @@ static void list_nothing(Server *server)
 
 static void do_command(Server *server, const NbhIceMessage *m)
 {
+	if (m->verb == NBH_ICE_MSG_OVERLAY)
+		nbh_port_set_overlay(server->port, &m->u.overlay[0], &m->u.overlay[1]);
+
 	if (m->verb == NBH_ICE_MSG_SET_PORT) {
 		do_set_port(server, m->u.port);
 	} else if (!server->sessions && m->verb == NBH_ICE_MSG_LIST) {
 		list_nothing(server);
 	} else if (!server->sessions) {
-		if (m->verb != NBH_ICE_MSG_CLOSE_ALL && m->verb != NBH_ICE_MSG_CLOSE)
+		if (m->verb != NBH_ICE_MSG_CLOSE_ALL && m->verb != NBH_ICE_MSG_CLOSE && m->verb != NBH_ICE_MSG_OVERLAY)
 			say_error(server, "no port yet: SET_PORT comes first");
 	} else if (m->verb == NBH_ICE_MSG_STUN) {
 		if (!nbh_queries_ask(server->queries, &m->u.server))
@@ -304,9 +308,10 @@ static void log_counters(const Server *server)
 	        " out_indications=%" G_GUINT64_FORMAT " trimmed=%" G_GUINT64_FORMAT " echoed=%" G_GUINT64_FORMAT
 	        " drop_other=%" G_GUINT64_FORMAT " drop_ufrag=%" G_GUINT64_FORMAT
 	        " drop_integrity=%" G_GUINT64_FORMAT " drop_answer=%" G_GUINT64_FORMAT
-	        " drop_out=%" G_GUINT64_FORMAT " drop_source=%" G_GUINT64_FORMAT,
+	        " drop_out=%" G_GUINT64_FORMAT " drop_source=%" G_GUINT64_FORMAT " drop_often=%" G_GUINT64_FORMAT,
 	        c->in_requests, c->in_answers, c->out_requests, c->out_answers, c->out_indications, c->trimmed,
-	        c->echoed, c->drop_other, c->drop_ufrag, c->drop_integrity, c->drop_answer, c->drop_out, c->drop_source);
+	        c->echoed, c->drop_other, c->drop_ufrag, c->drop_integrity, c->drop_answer, c->drop_out, c->drop_source,
+	        c->drop_often);
 }
 
 static gboolean on_signal(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer data)

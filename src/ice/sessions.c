@@ -100,6 +100,7 @@ static void save_session(NbhStoreDraft *draft, const Session *session)
 
 static void save_now(NbhSessions *sessions)
 {
+	NbhIceMessage overlay = { .verb = NBH_ICE_MSG_OVERLAY };
 	NbhStoreDraft draft;
 	GHashTableIter iter;
 	gpointer value;
@@ -107,6 +108,11 @@ static void save_now(NbhSessions *sessions)
 
 	drop_source(&sessions->saving);
 	nbh_store_begin(&draft, sessions->world.port);
+	nbh_port_get_overlay(sessions->port, &overlay.u.overlay[0], &overlay.u.overlay[1]);
+
+	if (overlay.u.overlay[0].addr.family || overlay.u.overlay[1].addr.family)
+		nbh_store_add(&draft, &overlay);
+
 	g_hash_table_iter_init(&iter, sessions->table);
 
 	while (g_hash_table_iter_next(&iter, NULL, &value))
@@ -366,6 +372,8 @@ void nbh_sessions_do(NbhSessions *sessions, const NbhIceMessage *m)
 		g_hash_table_remove_all(sessions->table);
 		save_now(sessions); /* we may be stopped next */
 		return;
+	case NBH_ICE_MSG_OVERLAY: /* the port has it already */
+		break;
 	case NBH_ICE_MSG_SET_PORT:
 	case NBH_ICE_MSG_STUN:
 	case NBH_ICE_MSG_FORWARD:

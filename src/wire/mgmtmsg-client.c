@@ -21,6 +21,10 @@
 #define SERVERS_MAX 16	    /* STUN, TURN and relay addresses, each */
 #define MTU_MIN 576
 #define MTU_MAX 8192
+#define NAME_CHARACTERS G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._+:/@ ()~*"
+/* What netbird-wg allows without being told: a shorter network would swallow the Internet. */
+#define NETWORK_LEN_MIN_V4 8
+#define NETWORK_LEN_MIN_V6 16
 
 NBH_PB_AUTOPTR(Nbm__LoginResponse, nbm__login_response)
 NBH_PB_AUTOPTR(Nbm__SyncResponse, nbm__sync_response)
@@ -29,6 +33,8 @@ void nbh_mgmt_update_clear(NbhMgmtUpdate *update)
 {
 	nbh_server_config_free(update->servers);
 	nbh_netmap_unref(update->map);
+	g_free(update->peer_config_refused);
+	g_free(update->map_refused);
 	memset(update, 0, sizeof(*update));
 }
 
@@ -145,6 +151,14 @@ static char *quoted(const char *text)
 	return nbh_pb_text(text, QUOTED_MAX_BYTES);
 }
 
+/* Host names and versions are ASCII; nothing else may pass for one of them on a terminal. */
+static char *name_text(const char *text)
+{
+	char *copy = nbh_pb_text(text, TEXT_MAX_BYTES);
+
+	return g_strcanon(copy, NAME_CHARACTERS, '?');
+}
+
 static gboolean signal_decode(const Nbm__HostConfig *in, NbhServerConfig *out, GError **error)
 {
 	g_autofree char *shown = NULL;
@@ -165,28 +179,39 @@ static gboolean signal_decode(const Nbm__HostConfig *in, NbhServerConfig *out, G
 	return FALSE;
 }
 
-/* An address that we cannot use is left out; the others still serve. netbird-wire.md 2.9. */
-static void uri_add(GPtrArray *list, const char *uri, gboolean is_turn)
+/* An address that we cannot use is left out and named; the others still serve. netbird-wire.md 2.9. */
+static void server_skip(NbhServerConfig *out, const char *list, gsize index, const char *text, const char *problem)
 {
+	g_autofree char *shown = quoted(text);
+
+	if (out->skipped->len < NBH_NETMAP_SKIPPED_MAX)
+		g_ptr_array_add(out->skipped, g_strdup_printf("%s[%" G_GSIZE_FORMAT "] \"%s\": %s", list, index,
+							      shown, problem));
+}
+
+static void uri_add(NbhServerConfig *out, GPtrArray *list, gsize index, const char *uri, gboolean is_turn)
+{
+	const char *name = is_turn ? "turns" : "stuns";
 	char host[256];
 	guint16 port;
 	gboolean turn, tls;
 
-	if (!uri || list->len >= SERVERS_MAX ||
-	    !nbh_stun_uri_parse(uri, host, sizeof(host), &port, &turn, &tls))
-		return;
-
-	if (turn == is_turn)
+	if (list->len >= SERVERS_MAX)
+		server_skip(out, name, index, uri, "one too many");
+	else if (!uri || !nbh_stun_uri_parse(uri, host, sizeof(host), &port, &turn, &tls) || turn != is_turn)
+		server_skip(out, name, index, uri, is_turn ? "not turn:HOST:PORT" : "not stun:HOST:PORT");
+	else
 		g_ptr_array_add(list, g_strdup(uri));
 }
 
-static void relay_add(GPtrArray *list, const char *url)
+static void relay_add(NbhServerConfig *out, gsize index, const char *url)
 {
-	if (list->len >= SERVERS_MAX || strlen(url) > TEXT_MAX_BYTES)
-		return;
-
-	if (g_str_has_prefix(url, "rel://") || g_str_has_prefix(url, "rels://"))
-		g_ptr_array_add(list, g_strdup(url));
+	if (out->relays->len >= SERVERS_MAX)
+		server_skip(out, "relay.urls", index, url, "one too many");
+	else if (strlen(url) > TEXT_MAX_BYTES || (!g_str_has_prefix(url, "rel://") && !g_str_has_prefix(url, "rels://")))
+		server_skip(out, "relay.urls", index, url, "not rel:// or rels://");
+	else
+		g_ptr_array_add(out->relays, g_strdup(url));
 }
 
 /* The signal address counts in Login only (2.9), so a bad one in Sync does no harm. */
@@ -199,25 +224,31 @@ static NbhServerConfig *servers_decode(const Nbm__NetbirdConfig *in, gboolean is
 	out->stuns = g_ptr_array_new_with_free_func(g_free);
 	out->turns = g_ptr_array_new_with_free_func(g_free);
 	out->relays = g_ptr_array_new_with_free_func(g_free);
+	out->skipped = g_ptr_array_new_with_free_func(g_free);
 
 	if (!signal_decode(in->signal, out, is_login ? error : NULL) && is_login)
 		return NULL;
 
 	for (i = 0; i < in->n_stuns; i++)
-		uri_add(out->stuns, in->stuns[i]->uri, FALSE);
+		uri_add(out, out->stuns, i, in->stuns[i]->uri, FALSE);
 
 	for (i = 0; i < in->n_turns; i++) {
 		if (in->turns[i]->hostconfig)
-			uri_add(out->turns, in->turns[i]->hostconfig->uri, TRUE);
+			uri_add(out, out->turns, i, in->turns[i]->hostconfig->uri, TRUE);
 	}
 
 	for (i = 0; in->relay && i < in->relay->n_urls; i++)
-		relay_add(out->relays, in->relay->urls[i]);
+		relay_add(out, i, in->relay->urls[i]);
 
 	return g_steal_pointer(&out);
 }
 
 /* --- our own configuration -------------------------------------------------------------------- */
+
+static gboolean is_too_wide(const struct nbh_prefix *prefix)
+{
+	return prefix->len < (prefix->addr.family == AF_INET ? NETWORK_LEN_MIN_V4 : NETWORK_LEN_MIN_V6);
+}
 
 static gboolean is_usable_host(const struct nbh_prefix *prefix)
 {
@@ -229,7 +260,7 @@ static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret
 				   GError **error)
 {
 	NbhPeerConfig config = {.lazy = in->lazyconnectionenabled != 0};
-	g_autofree char *fqdn = nbh_pb_text(in->fqdn, TEXT_MAX_BYTES);
+	g_autofree char *fqdn = name_text(in->fqdn);
 
 	if (!in->address || nbh_prefix_parse(in->address, &config.address) < 0 ||
 	    !is_usable_host(&config.address)) {
@@ -237,6 +268,13 @@ static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret
 
 		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
 			    "peerConfig.address \"%s\": not an address with prefix length", shown);
+		return FALSE;
+	}
+
+	if (is_too_wide(&config.address)) {
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "peerConfig.address \"%.60s\": a network wider than /%d", in->address,
+			    config.address.addr.family == AF_INET ? NETWORK_LEN_MIN_V4 : NETWORK_LEN_MIN_V6);
 		return FALSE;
 	}
 
@@ -248,6 +286,12 @@ static gboolean peer_config_decode(const Nbm__PeerConfig *in, NbhPeerConfig *ret
 			    "peerConfig.address_v6: not an IPv6 address with prefix length "
 			    "(%" G_GSIZE_FORMAT " bytes)",
 			    in->address_v6.len);
+		return FALSE;
+	}
+
+	if (config.address_v6.addr.family && is_too_wide(&config.address_v6)) {
+		g_set_error(error, NBH_WIRE_ERROR, NBH_WIRE_MALFORMED,
+			    "peerConfig.address_v6: a network wider than /%d", NETWORK_LEN_MIN_V6);
 		return FALSE;
 	}
 
@@ -359,8 +403,10 @@ static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePee
 		return TRUE;
 	}
 
-	if (reader->own && nbh_key_equal(&key, reader->own))
+	if (reader->own && nbh_key_equal(&key, reader->own)) {
+		skip(reader, index, in, "wgPubKey", in->wgpubkey, "our own key");
 		return TRUE;
+	}
 
 	prefixes = prefixes_decode(reader, index, in, &problem);
 
@@ -375,8 +421,8 @@ static gboolean peer_decode(MapReader *reader, gsize index, const Nbm__RemotePee
 	peer->key = key;
 	peer->allowed_ips = prefixes;
 	peer->n_allowed_ips = in->n_allowedips;
-	peer->fqdn = nbh_pb_text(in->fqdn, TEXT_MAX_BYTES);
-	peer->agent_version = nbh_pb_text(in->agentversion, TEXT_MAX_BYTES);
+	peer->fqdn = name_text(in->fqdn);
+	peer->agent_version = name_text(in->agentversion);
 	reader->n_peers++;
 	return TRUE;
 }
@@ -428,10 +474,17 @@ static gboolean update_decode(const Nbm__NetbirdConfig *servers, const Nbm__Peer
 	}
 
 	if (peer_config) {
-		if (!peer_config_decode(peer_config, &update->peer_config, error))
-			return FALSE;
+		g_autoptr(GError) problem = NULL;
 
-		update->has_peer_config = TRUE;
+		update->has_peer_config = peer_config_decode(peer_config, &update->peer_config, &problem);
+
+		if (problem && is_login) {
+			g_propagate_error(error, g_steal_pointer(&problem));
+			return FALSE;
+		}
+
+		if (problem)
+			update->peer_config_refused = g_strdup(problem->message);
 	}
 
 	return TRUE;
@@ -488,8 +541,12 @@ gboolean nbh_mgmt_decode_sync(const guint8 *plain, gsize len, const struct nbh_k
 	ok = update_decode(message->netbirdconfig, peer_config, FALSE, &update, error);
 
 	if (ok && message->networkmap) {
-		update.map = map_decode(message->networkmap, own_public, error);
-		ok = update.map != NULL;
+		g_autoptr(GError) problem = NULL;
+
+		update.map = map_decode(message->networkmap, own_public, &problem);
+
+		if (problem)
+			update.map_refused = g_strdup(problem->message);
 	}
 
 	if (!ok) {

@@ -26,6 +26,8 @@ typedef struct {
 	gboolean has_peer_config;
 	NbhPeerConfig peer_config;
 	NbhNetmap *map;
+	/* Sync only: why the part that is missing above could not be used; "peerConfig.mtu 1: ..." */
+	char *peer_config_refused, *map_refused;
 	GBytes *plain; /* borrowed: the Sync message this came from, for keeping; NULL: not one */
 } NbhMgmtUpdate;
 
@@ -50,7 +52,8 @@ GBytes *nbh_mgmt_encode_sync(const NbhMeta *meta);
 /*
  * Server -> client. own_public: left out of the map. Errors are of NBH_WIRE_ERROR (wire/error.h)
  * and name the field; on failure ret_update is untouched. Addresses of servers that do not parse
- * are left out, but for signal's in Login.
+ * are left out and named in servers->skipped, but for signal's in Login. In Sync a peerConfig or a
+ * map that cannot be used leaves the rest of the message usable.
  */
 gboolean nbh_mgmt_decode_server_key(const guint8 *message, gsize len, struct nbh_key *ret_key,
 				    GError **error);

@@ -1,6 +1,7 @@
 /* app/srflx: which servers are asked, and what becomes of their answers. */
 #include "config.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include <glib.h>
@@ -127,8 +128,9 @@ static void tear_down(Fixture *fixture, gconstpointer data)
 	nbh_ice_fake.free(fixture->ice);
 }
 
-static void append(const char *uri, const char *answer, gpointer data)
+static void append(const char *uri, const char *answer, const char *why, gpointer data)
 {
+	(void)why;
 	g_string_append_printf(data, "%s=%s ", uri, answer);
 }
 
@@ -138,6 +140,43 @@ static void assert_shown(Fixture *fixture, const char *wanted)
 
 	nbh_srflx_each(fixture->srflx, append, shown);
 	g_assert_cmpstr(shown->str, ==, wanted);
+}
+
+static void append_why(const char *uri, const char *answer, const char *why, gpointer data)
+{
+	g_string_append_printf(data, "%s=%s ", uri, answer[0] ? answer : why);
+}
+
+/* Servers that are none, and answers that would send our peers to somebody else. */
+static void test_unfit(Fixture *fixture, gconstpointer data)
+{
+	static const char *const uris[] = { "stun:127.0.0.1:3478", "stun:100.64.0.9:3478", "stun:[fe80::1]:3478",
+		                            "stun:255.255.255.255:3478", "stun:192.0.2.1:3478", NULL };
+	static const char *const answers[] = { "127.0.0.1:1", "100.64.3.4:51820", "224.0.0.1:5" };
+	struct nbh_prefix overlay, none = { .len = 0 };
+	struct nbh_endpoint got;
+	g_autoptr(GString) shown = g_string_new(NULL);
+
+	(void)data;
+	g_assert_cmpint(nbh_prefix_parse("100.64.0.1/16", &overlay), ==, 0);
+	nbh_srflx_set_overlay(fixture->srflx, &overlay, &none);
+	says(fixture, "203.0.113.9:51820");
+	set_servers(fixture, uris);
+	wait_answers(fixture, 1);
+	nbh_srflx_each(fixture->srflx, append_why, shown);
+	g_assert_cmpstr(shown->str, ==,
+	                "stun:127.0.0.1:3478=loopback stun:100.64.0.9:3478=inside our own network "
+	                "stun:[fe80::1]:3478=link-local stun:255.255.255.255:3478=multicast or broadcast "
+	                "stun:192.0.2.1:3478=203.0.113.9:51820 ");
+
+	for (gsize i = 0; i < G_N_ELEMENTS(answers); i++) {
+		says(fixture, answers[i]);
+		nbh_srflx_ask(fixture->srflx);
+		wait_answers(fixture, 1);
+		g_assert_cmpuint(nbh_srflx_get(fixture->srflx, &got, 1), ==, 0);
+	}
+
+	g_assert_cmpuint(fixture->n_changes, ==, 2); /* there, and taken back */
 }
 
 static void test_answers(Fixture *fixture, gconstpointer data)
@@ -198,14 +237,19 @@ static void test_different(Fixture *fixture, gconstpointer data)
 static void test_name(Fixture *fixture, gconstpointer data)
 {
 	static const char *const uris[] = { "stun:localhost:3478", NULL };
-	struct nbh_endpoint got[NBH_STUN_SERVERS_MAX];
+	g_autoptr(GString) shown = g_string_new(NULL);
 
 	(void)data;
-	says(fixture, "203.0.113.9:51820");
 	set_servers(fixture, uris);
 
-	while (nbh_srflx_get(fixture->srflx, got, G_N_ELEMENTS(got)) == 0)
+	/* A name is as good as the address behind it. */
+	do {
 		g_main_context_iteration(NULL, TRUE);
+		g_string_truncate(shown, 0);
+		nbh_srflx_each(fixture->srflx, append_why, shown);
+	} while (!strstr(shown->str, "loopback"));
+
+	g_assert_cmpuint(fixture->n_answers, ==, 0);
 }
 
 /* Freed while a name is looked up: the answer finds nobody. */
@@ -229,6 +273,7 @@ int main(int argc, char **argv)
 	alarm(60); /* ends a test that would wait for ever */
 	g_test_init(&argc, &argv, NULL);
 	g_test_add("/app/srflx/answers", Fixture, NULL, set_up, test_answers, tear_down);
+	g_test_add("/app/srflx/unfit", Fixture, NULL, set_up, test_unfit, tear_down);
 	g_test_add("/app/srflx/different", Fixture, NULL, set_up, test_different, tear_down);
 	g_test_add("/app/srflx/name", Fixture, NULL, set_up, test_name, tear_down);
 	g_test_add_func("/app/srflx/free-early", test_free_early);

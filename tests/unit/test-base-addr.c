@@ -212,6 +212,31 @@ static void test_kinds(void)
 	}
 }
 
+static void test_unfit(void)
+{
+	static const struct {
+		const char *text, *wanted;
+	} cases[] = {
+		{ "0.0.0.0", "unspecified" },      { "0.0.0.1", "reserved" },
+		{ "1.0.0.0", NULL },               { "10.1.2.3", NULL },
+		{ "127.9.9.9", "loopback" },       { "169.254.169.254", "link-local" },
+		{ "224.0.0.1", "multicast or broadcast" }, { "239.255.255.255", "multicast or broadcast" },
+		{ "240.0.0.0", "reserved" },       { "255.255.255.254", "reserved" },
+		{ "255.255.255.255", "multicast or broadcast" }, { "::", "unspecified" },
+		{ "::1", "loopback" },             { "::127.0.0.1", "reserved" },
+		{ "::ffff:127.0.0.1", "loopback" }, { "fe80::1", "link-local" },
+		{ "ff02::1", "multicast or broadcast" }, { "fd00::1", NULL },
+		{ "2001:db8::1", NULL },
+	};
+
+	for (size_t i = 0; i < NBH_N_ELEMENTS(cases); i++) {
+		struct nbh_addr addr;
+
+		nbh_addr_parse(cases[i].text, &addr);
+		OK_STR(nbh_addr_unfit(&addr), cases[i].wanted, cases[i].text);
+	}
+}
+
 static void test_compact(void)
 {
 	static const uint8_t v4[] = { 100, 64, 1, 2, 16 }, bad[] = { 1, 2, 3, 4, 33 };
@@ -237,6 +262,7 @@ int main(void)
 	test_none();
 	test_relations();
 	test_kinds();
+	test_unfit();
 	test_compact();
 	return tap_done();
 }

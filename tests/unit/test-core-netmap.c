@@ -180,7 +180,8 @@ static void test_confined(void)
 {
 	static const char *const good[] = { "100.64.0.9/32", "fd00:64::9/128", NULL };
 	static const char *const bad[] = { "0.0.0.0/0", "::/0", "100.64.0.0/15", "10.0.0.0/8", "127.0.0.1/32",
-					   "224.0.0.0/4", "fe80::/10", "100.64.0.9/32", NULL };
+					   "224.0.0.0/4", "fe80::/10", "100.64.0.1/32", "fd00:64::1/128",
+					   "100.64.0.9/32", NULL };
 	struct nbh_prefix v4, v6, none = { .len = 0 };
 	g_autoptr(NbhNetmap) good_map = map_of(good);
 	g_autoptr(NbhNetmap) bad_map = map_of(bad);
@@ -202,9 +203,9 @@ static void test_confined(void)
 	g_assert_cmpstr(confined->peers[0].agent_version, ==, "1.2.3");
 	g_assert_cmpuint(confined->peers[0].n_allowed_ips, ==, 1);
 	g_assert_cmpuint(confined->peers[0].allowed_ips[0].len, ==, 32);
-	g_assert_cmpuint(confined->skipped->len, ==, 7);
+	g_assert_cmpuint(confined->skipped->len, ==, 9);
 	g_assert_cmpuint(bad_map->skipped->len, ==, 0);
-	g_assert_cmpuint(bad_map->peers[0].n_allowed_ips, ==, 8);
+	g_assert_cmpuint(bad_map->peers[0].n_allowed_ips, ==, 10);
 }
 
 static void test_empty_and_references(void)

@@ -405,6 +405,57 @@ static void test_damaged(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 	}
 }
 
+/* Who knows the password may ask so often, and then in measure; who does not uses nothing up. */
+static void test_often(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	const guint n_tries = 4 * NBH_ICE_REQUESTS_BURST;
+	const NbhPortCounters *counters = nbh_port_counters(f->port);
+	gint64 began_usec = g_get_monotonic_time();
+	guint n_heard = 0, n_earned;
+	guint8 stun[512];
+
+	for (guint i = 0; i < n_tries; i++) {
+		gsize n = test_stun_request(stun, txid, "aaaabbbb:ccccdddd", "not the password......", NULL);
+
+		arrive(f, "192.0.2.7:1000", "10.9.0.1:51820", stun, n);
+	}
+
+	g_assert_cmpuint(counters->drop_integrity, ==, n_tries);
+
+	for (guint i = 0; i < n_tries; i++)
+		n_heard += is_heard_from(f, 1000);
+
+	n_earned = (guint)((g_get_monotonic_time() - began_usec) / 1000 / NBH_ICE_REQUEST_EVERY_MS);
+	g_assert_cmpuint(n_heard, >=, NBH_ICE_REQUESTS_BURST);
+	g_assert_cmpuint(n_heard, <=, NBH_ICE_REQUESTS_BURST + n_earned + 1);
+	g_assert_cmpuint(counters->drop_often, ==, n_tries - n_heard);
+}
+
+static void test_overlay(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	const NbhPortCounters *counters = nbh_port_counters(f->port);
+	struct nbh_endpoint inside = endpoint("192.0.2.7:9"), inside6 = endpoint("[fd00:64::7]:9"),
+	                    outside = endpoint("192.0.3.7:9");
+	struct nbh_prefix v4 = { inside.addr, 24 }, v6 = { inside6.addr, 64 }, none = { .len = 0 };
+	guint8 stun[512];
+	gsize n = test_stun_request(stun, txid, "ccccdddd:aaaabbbb", theirs.pwd, NULL);
+
+	nbh_port_set_overlay(f->port, &v4, &v6);
+	g_assert_false(nbh_port_may_reach(f->port, &inside));
+	g_assert_false(nbh_port_may_reach(f->port, &inside6));
+	g_assert_true(nbh_port_may_reach(f->port, &outside));
+	agent_sends(f, "192.0.0.8:1", f->q, "192.0.2.9:9", stun, n);
+	g_assert_cmpuint(f->n_sent, ==, 0);
+	g_assert_cmpuint(counters->drop_out, ==, 1);
+	g_assert_false(is_heard_from(f, 1000));
+	g_assert_cmpuint(counters->drop_other, ==, 1);
+
+	nbh_port_set_overlay(f->port, &none, &none);
+	g_assert_true(is_heard_from(f, 1000));
+	agent_sends(f, "192.0.0.8:1", f->q, "192.0.2.9:9", stun, n);
+	g_assert_cmpuint(f->n_sent, ==, 1);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -417,6 +468,8 @@ int main(int argc, char **argv)
 	ADD("agents", test_agents);
 	ADD("full", test_full);
 	ADD("sources", test_sources);
+	ADD("often", test_often);
+	ADD("overlay", test_overlay);
 	ADD("damaged", test_damaged);
 	g_test_add_func("/ice/port/keepalives", test_keepalives);
 	return g_test_run();

@@ -128,15 +128,16 @@ static void test_skipped_peers(void)
 	g_assert_cmpstr(
 		nbh_prefix_format(&nbh_netmap_find(update.map, &found)->allowed_ips[0], text), ==,
 		"10.0.0.0/8");
-	g_assert_cmpstr(nbh_netmap_find(update.map, &found)->fqdn, ==, "b?.example\xef\xbf\xbd");
+	g_assert_cmpstr(nbh_netmap_find(update.map, &found)->fqdn, ==, "b?.example???");
 	g_assert_cmpstr(nbh_netmap_find(update.map, &found)->agent_version, ==, "");
 	/* Ours: what does not parse. Then core's: repeated and zero keys, shared prefixes. */
-	g_assert_cmpuint(update.map->skipped->len, ==, 6);
-	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 0), ==,
-			"peer 4 (not a ke): wgPubKey \"not a key?\": no key");
+	g_assert_cmpuint(update.map->skipped->len, ==, 7);
+	g_assert_true(g_str_has_suffix(g_ptr_array_index(update.map->skipped, 0), "our own key"));
 	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 1), ==,
+			"peer 4 (not a ke): wgPubKey \"not a key?\": no key");
+	g_assert_cmpstr(g_ptr_array_index(update.map->skipped, 2), ==,
 			"peer 5 (): wgPubKey \"\": no key");
-	g_assert_true(g_str_has_suffix(g_ptr_array_index(update.map->skipped, 2),
+	g_assert_true(g_str_has_suffix(g_ptr_array_index(update.map->skipped, 3),
 				       "allowedIps \"100.64.0.7\": not a prefix"));
 	nbh_mgmt_update_clear(&update);
 	g_assert_null(update.map);
@@ -176,17 +177,18 @@ static void test_peers_limit(void)
 
 	for (step = 0; step < 3; step++) { /* one below, at, one above */
 		g_autoptr(GError) error = NULL;
-		gboolean ok = map_decode(&map, &update, &error);
 
-		g_assert_cmpint(ok, ==, step < 2);
+		g_assert_true(map_decode(&map, &update, &error));
 
-		if (ok) {
+		if (step < 2) {
 			g_assert_cmpuint(update.map->n_peers, ==, map.peers->len);
-			nbh_mgmt_update_clear(&update);
+			g_assert_null(update.map_refused);
 		} else {
-			g_assert_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT);
+			g_assert_cmpstr(update.map_refused, ==, "remotePeers: 16385 peers, limit 16384");
 			g_assert_null(update.map);
 		}
+
+		nbh_mgmt_update_clear(&update);
 
 		map_add(&map, key_text(NBH_PEERS_MAX + step).text);
 	}
@@ -206,20 +208,16 @@ static void test_prefix_limits(void)
 
 	for (i = 0; i <= NBH_PREFIXES_PER_PEER_MAX; i++) {
 		g_autofree char *prefix = g_strdup_printf("10.1.%u.%u/32", i >> 8, i & 0xff);
-		g_autoptr(GError) error = NULL;
 
 		peer_allow(peer, prefix);
 
 		if (i + 2 < NBH_PREFIXES_PER_PEER_MAX)
 			continue;
 
-		g_assert_cmpint(map_decode(&one, &update, &error), ==,
-				i < NBH_PREFIXES_PER_PEER_MAX);
-
-		if (error)
-			g_assert_error(error, NBH_WIRE_ERROR, NBH_WIRE_LIMIT);
-		else
-			nbh_mgmt_update_clear(&update);
+		g_assert_true(map_decode(&one, &update, NULL));
+		g_assert_cmpint(update.map != NULL, ==, i < NBH_PREFIXES_PER_PEER_MAX);
+		g_assert_cmpint(update.map_refused != NULL, ==, i >= NBH_PREFIXES_PER_PEER_MAX);
+		nbh_mgmt_update_clear(&update);
 	}
 
 	for (i = 0; i < full; i++) {
@@ -239,7 +237,29 @@ static void test_prefix_limits(void)
 	g_assert_true(map_decode(&map, &update, NULL));
 	nbh_mgmt_update_clear(&update);
 	peer_allow(map_add(&map, key_text(full + 2).text), "11.0.0.1/32");
-	g_assert_false(map_decode(&map, &update, NULL));
+	g_assert_true(map_decode(&map, &update, NULL));
+	g_assert_null(update.map);
+	g_assert_cmpstr(update.map_refused, ==, "remotePeers: more than 65536 allowedIps together");
+	nbh_mgmt_update_clear(&update);
+}
+
+/* What one part cannot be used for does not cost the others. */
+static void test_refused_parts(void)
+{
+	Nbm__PeerConfig config = NBM__PEER_CONFIG__INIT;
+	NbhMgmtUpdate update;
+	g_auto(Map) map;
+
+	map_init(&map);
+	peer_allow(map_add(&map, key_text(1).text), "100.64.0.1/32");
+	config.address = (char *)"100.64.1.2/7";
+	map.map.peerconfig = &config;
+	g_assert_true(map_decode(&map, &update, NULL));
+	g_assert_cmpuint(update.map->n_peers, ==, 1);
+	g_assert_false(update.has_peer_config);
+	g_assert_cmpstr(update.peer_config_refused, ==, "peerConfig.address \"100.64.1.2/7\": a network wider than /8");
+	nbh_mgmt_update_clear(&update);
+	map.map.peerconfig = NULL;
 }
 
 static void test_empty_maps(void)
@@ -295,7 +315,8 @@ static gboolean login_decode(Nbm__LoginResponse *response, NbhMgmtUpdate *ret_up
 static void test_peer_configs(void)
 {
 	static guint8 v6[18] = {0xfd, 1, [15] = 2, [16] = 64}, unspecified[17] = {[16] = 64},
-		      too_long[17] = {0xfd, [16] = 129};
+		      too_long[17] = {0xfd, [16] = 129}, widest[17] = {0xfd, [15] = 1, [16] = 16},
+		      too_wide[17] = {0xfd, [15] = 1, [16] = 15};
 	const struct {
 		const char *address;
 		const guint8 *v6;
@@ -317,6 +338,11 @@ static void test_peer_configs(void)
 		{"0.0.0.0/16", NULL, 0, 0, "peerConfig.address"},
 		{"127.0.0.1/8", NULL, 0, 0, "peerConfig.address"},
 		{"224.0.0.1/16", NULL, 0, 0, "peerConfig.address"},
+		{"100.64.1.2/8", widest, 17, 0, NULL},
+		{"100.64.1.2/7", NULL, 0, 0, "wider than /8"},
+		{"100.64.1.2/0", NULL, 0, 0, "wider than /8"},
+		{"fd00::1/15", NULL, 0, 0, "wider than /16"},
+		{"100.64.1.2/16", too_wide, 17, 0, "wider than /16"},
 		{"100.64.1.2/16", v6, 16, 0, "peerConfig.address_v6"},
 		{"100.64.1.2/16", v6, 18, 0, "peerConfig.address_v6"},
 		{"100.64.1.2/16", v6, 5, 0, "peerConfig.address_v6"},
@@ -436,6 +462,10 @@ static void test_server_lists(void)
 
 	g_assert_true(login_decode(&response, &update, NULL));
 	g_assert_cmpuint(update.servers->stuns->len, ==, 16); /* of 17 usable ones */
+	g_assert_cmpuint(update.servers->skipped->len, ==, 5);
+	g_assert_cmpstr(g_ptr_array_index(update.servers->skipped, 0), ==,
+			"stuns[0] \"stun://bad\": not stun:HOST:PORT");
+	g_assert_cmpstr(g_ptr_array_index(update.servers->skipped, 3), ==, "stuns[19] \"stun:a:1\": one too many");
 	g_assert_cmpuint(update.servers->turns->len, ==, 1);
 	g_assert_cmpstr(g_ptr_array_index(update.servers->turns, 0), ==, "turn:t?transport=tcp");
 	g_assert_cmpuint(update.servers->relays->len, ==, 2);
@@ -795,6 +825,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/wire/mgmt/peers-limit", test_peers_limit);
 	g_test_add_func("/wire/mgmt/prefix-limits", test_prefix_limits);
 	g_test_add_func("/wire/mgmt/empty-maps", test_empty_maps);
+	g_test_add_func("/wire/mgmt/refused-parts", test_refused_parts);
 	g_test_add_func("/wire/mgmt/components", test_components);
 	g_test_add_func("/wire/mgmt/peer-configs", test_peer_configs);
 	g_test_add_func("/wire/mgmt/signal-addresses", test_signal_addresses);
