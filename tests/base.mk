@@ -3,7 +3,7 @@ EXTRA_DIST += %D%/lib/tap.h
 
 BASE_UNIT_TESTS = %D%/unit/test-base-addr %D%/unit/test-base-key %D%/unit/test-base-atomicfile \
 	%D%/unit/test-base-json %D%/unit/test-base-files %D%/unit/test-base-log %D%/unit/test-base-confine \
-	%D%/unit/test-base-hostile-files
+	%D%/unit/test-base-hostile-files %D%/unit/test-base-ending
 check_PROGRAMS += $(BASE_UNIT_TESTS)
 TESTS += $(BASE_UNIT_TESTS)
 %C%_unit_test_base_addr_SOURCES = %D%/unit/test-base-addr.c
@@ -22,6 +22,8 @@ TESTS += $(BASE_UNIT_TESTS)
 %C%_unit_test_base_log_LDADD = $(BASE_LIBS)
 %C%_unit_test_base_confine_SOURCES = %D%/unit/test-base-confine.c
 %C%_unit_test_base_confine_LDADD = $(BASE_LIBS)
+%C%_unit_test_base_ending_SOURCES = %D%/unit/test-base-ending.c
+%C%_unit_test_base_ending_LDADD = $(BASE_LIBS)
 
 # Golden files: what the writers make, the readers take and the man pages show.
 EXTRA_DIST += %D%/data/config.json %D%/data/device.json %D%/data/peers.json %D%/data/wg-status.json

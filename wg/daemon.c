@@ -17,6 +17,7 @@
 #include "wg/watch.h"
 
 #include "base/confine.h"
+#include "base/ending.h"
 #include "base/limits.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -382,9 +383,11 @@ static int loop(struct wg_daemon *daemon)
 	}
 }
 
-static int say(int exit_code, const struct nbh_why *why)
+static int say(const struct wg_daemon *daemon, int exit_code, const struct nbh_why *why)
 {
 	nbh_log(NBH_LOG_ERROR, "wg", "%s", why->text);
+	if (daemon->wg_dirfd >= 0)
+		nbh_ending_say(daemon->wg_dirfd, why->text);
 	return exit_code;
 }
 
@@ -396,7 +399,7 @@ static int start(struct wg_daemon *daemon)
 
 	r = wg_watch_open(&daemon->watch, daemon->options->config_dir, &why);
 	if (r < 0)
-		return say(r == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_CONFIG, &why);
+		return say(daemon, r == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_CONFIG, &why);
 
 	daemon->signal_fd = open_signals();
 	if (daemon->signal_fd < 0)
@@ -404,7 +407,7 @@ static int start(struct wg_daemon *daemon)
 
 	daemon->addr_fd = wg_addrwatch_open(&why);
 	if (daemon->addr_fd < 0)
-		return say(WG_EXIT_FAILURE, &why);
+		return say(daemon, WG_EXIT_FAILURE, &why);
 
 	wg_uapi_set_program(daemon->options->wireguard_go);
 	if (daemon->options->dry_run) {
@@ -418,21 +421,22 @@ static int start(struct wg_daemon *daemon)
 
 	daemon->wg_dirfd = open_wg_dir(daemon->watch.dirfd, &why);
 	if (daemon->wg_dirfd < 0)
-		return say(daemon->wg_dirfd == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_FAILURE, &why);
+		return say(daemon, daemon->wg_dirfd == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_FAILURE, &why);
 
 	if (wg_isolate_configured(daemon->watch.dirfd, daemon->wg_dirfd, &why) < 0 ||
 	    wg_isolate_final(&why) < 0)
-		return say(WG_EXIT_PERMISSION, &why);
+		return say(daemon, WG_EXIT_PERMISSION, &why);
 
 	daemon->head.seccomp = nbh_confine_is_filtered();
 	r = enter_dir(daemon, &why);
 	if (r < 0)
-		return say(r == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_FAILURE, &why);
+		return say(daemon, r == -EACCES ? WG_EXIT_PERMISSION : WG_EXIT_FAILURE, &why);
 
 	r = wg_applied_read(daemon->wg_dirfd, &daemon->apply.applied, &why);
 	if (r < 0)
-		return say(WG_EXIT_FAILURE, &why);
+		return say(daemon, WG_EXIT_FAILURE, &why);
 
+	nbh_ending_forget(daemon->wg_dirfd);
 	if (why.text[0])
 		nbh_log(NBH_LOG_WARN, "wg", "last-applied-unknown: %s; existing endpoints are left alone",
 		        why.text);
@@ -454,6 +458,24 @@ static int once_exit_code(const struct wg_daemon *daemon)
 	default:
 		return WG_EXIT_FAILURE;
 	}
+}
+
+int wg_daemon_note_ending(const struct wg_options *options)
+{
+	struct wg_watch watch = { .fd = -1, .dirfd = -1 };
+	nbh_cleanup_close int wg_dirfd = -1;
+	struct nbh_why why = { "" };
+	int r = wg_watch_open(&watch, options->config_dir, &why);
+
+	if (r == 0)
+		r = wg_dirfd = open_wg_dir(watch.dirfd, &why);
+	if (r >= 0)
+		r = nbh_ending_note_from_environment(wg_dirfd, &why);
+	if (r < 0)
+		nbh_log(NBH_LOG_ERROR, "wg", "--ended: %s", why.text);
+
+	wg_watch_close(&watch);
+	return r < 0 ? WG_EXIT_FAILURE : WG_EXIT_OK;
 }
 
 int wg_daemon_run(const struct wg_options *options)

@@ -9,4 +9,7 @@
  */
 int wg_daemon_run(const struct wg_options *options);
 
+/* --ended: what systemd says about how the daemon ended. Exit code. */
+int wg_daemon_note_ending(const struct wg_options *options);
+
 #endif

@@ -11,5 +11,8 @@ int main(int argc, char **argv)
 
 	wg_isolate_early();
 	r = wg_options_parse(argc, argv, &options);
-	return r >= 0 ? r : wg_daemon_run(&options);
+	if (r >= 0)
+		return r;
+
+	return options.ended ? wg_daemon_note_ending(&options) : wg_daemon_run(&options);
 }

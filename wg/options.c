@@ -18,6 +18,7 @@ static const char help[] =
 	"  --allow-prefix PREFIX  peers may have this outside of the overlay, too; repeatable\n"
 	"  --allow-default-route  peers may have 0.0.0.0/0 and ::/0\n"
 	"  --once                 apply once, then end\n"
+	"  --ended                for a unit's ExecStopPost=: notes for status how the daemon ended\n"
 	"  --dry-run              print what would be done; needs no privilege\n"
 	"  --wireguard-go PATH    the program for \"userspace\": true\n"
 	"  --debug[=MODULES]      say more; modules: watch, plan, report, wg\n"
@@ -94,6 +95,9 @@ static int take_option(int option, struct wg_options *options)
 	case 'n':
 		options->dry_run = true;
 		return -1;
+	case 'e':
+		options->ended = true;
+		return -1;
 	case 'g':
 		if (optarg[0] != '/')
 			return usage("--wireguard-go: not an absolute path", optarg);
@@ -126,6 +130,7 @@ int wg_options_parse(int argc, char **argv, struct wg_options *ret_options)
 		{ "once", no_argument, NULL, '1' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ "wireguard-go", required_argument, NULL, 'g' },
+		{ "ended", no_argument, NULL, 'e' },
 		{ "debug", optional_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' },

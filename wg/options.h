@@ -11,7 +11,7 @@ struct wg_options {
 	char config_dir[PATH_MAX]; /* absolute, no slash at the end */
 	struct wg_policy policy;
 	const char *wireguard_go;  /* borrowed from argv; NULL: the usual places */
-	bool dry_run, once;
+	bool dry_run, once, ended;
 };
 
 enum {

@@ -2,6 +2,8 @@
 
 #include "app/dirwatch.h"
 
+#include "base/ending.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -13,17 +15,18 @@
 #define FILE_EVENTS (IN_MOVED_TO | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE)
 
 struct _NbhDirwatch {
-	int fd, dir_wd, wg_wd;
-	char *wg_dir; /* owned */
+	int fd, dir_wd, wg_wd, ice_wd;
+	char *wg_dir, *ice_dir; /* owned */
 	GSource *source;
 	void (*on_change)(gpointer owner);
 	gpointer owner;
 };
 
-static void watch_wg(NbhDirwatch *watch)
+/* They may come later: the programs or the launcher make them. */
+static void watch_subdirs(NbhDirwatch *watch)
 {
-	/* It may come later: netbird-wg or the launcher makes it. */
 	watch->wg_wd = inotify_add_watch(watch->fd, watch->wg_dir, IN_MOVED_TO | IN_ONLYDIR);
+	watch->ice_wd = inotify_add_watch(watch->fd, watch->ice_dir, IN_MOVED_TO | IN_ONLYDIR);
 }
 
 static gboolean concerns_us(NbhDirwatch *watch, const struct inotify_event *event)
@@ -33,13 +36,16 @@ static gboolean concerns_us(NbhDirwatch *watch, const struct inotify_event *even
 	if (event->mask & IN_Q_OVERFLOW)
 		return TRUE;
 
-	if (event->wd == watch->dir_wd && strcmp(name, "wg") == 0) {
-		watch_wg(watch);
+	if (event->wd == watch->dir_wd && (strcmp(name, "wg") == 0 || strcmp(name, "ice") == 0)) {
+		watch_subdirs(watch);
 		return TRUE;
 	}
 
-	if (event->wd == watch->wg_wd)
-		return strcmp(name, "status.json") == 0;
+	if (event->wd == watch->wg_wd && strcmp(name, "status.json") == 0)
+		return TRUE;
+
+	if (event->wd == watch->wg_wd || event->wd == watch->ice_wd)
+		return strcmp(name, NBH_ENDING_NAME) == 0;
 
 	/* status.json is ours and nobody else's to remove: perhaps the whole directory goes. */
 	if (event->wd == watch->dir_wd && (event->mask & IN_DELETE) && strcmp(name, "status.json") == 0)
@@ -77,6 +83,7 @@ NbhDirwatch *nbh_dirwatch_new(const char *dir, void (*on_change)(gpointer owner)
 	NbhDirwatch *watch = g_new0(NbhDirwatch, 1);
 
 	watch->wg_dir = g_build_filename(dir, "wg", NULL);
+	watch->ice_dir = g_build_filename(dir, "ice", NULL);
 	watch->on_change = on_change;
 	watch->owner = owner;
 	watch->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -89,7 +96,7 @@ NbhDirwatch *nbh_dirwatch_new(const char *dir, void (*on_change)(gpointer owner)
 		return NULL;
 	}
 
-	watch_wg(watch);
+	watch_subdirs(watch);
 	watch->source = g_unix_fd_source_new(watch->fd, G_IO_IN);
 	g_source_set_callback(watch->source, G_SOURCE_FUNC(on_readable), watch, NULL);
 	g_source_attach(watch->source, NULL);
@@ -110,5 +117,6 @@ void nbh_dirwatch_free(NbhDirwatch *watch)
 		close(watch->fd);
 
 	g_free(watch->wg_dir);
+	g_free(watch->ice_dir);
 	g_free(watch);
 }

@@ -3,7 +3,7 @@
 
 /*
  * Tells when one of a few names in the config directory, or in its wg/, was written, moved in or
- * removed. The directories are watched, not the files: a file watch is deaf after the first rename.
+ * removed; or that wg/ or ice/ has an ended.json. The directories are watched, not the files: a file watch is deaf after the first rename.
  * Level-triggered: the callback re-reads whatever it cares for.
  */
 

@@ -2,11 +2,13 @@
 
 #include "app/engine-private.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "app/status.h"
 #include "base/atomicfile.h"
 #include "base/confine.h"
+#include "base/ending.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/notify.h"
@@ -44,8 +46,21 @@ static void notify_status(Engine *engine, guint n_connected)
 	engine->last_status_line = g_steal_pointer(&line);
 }
 
+/* How the program of that directory ended, "" if nobody says. */
+static const char *ending_of(const Engine *engine, const char *name, char buf[NBH_ENDING_TEXT_MAX])
+{
+	nbh_cleanup_close int dir = openat(engine->dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct nbh_ending ending;
+
+	if (dir < 0 || nbh_ending_read(dir, &ending, NULL) < 0)
+		return "";
+
+	return nbh_ending_format(&ending, buf);
+}
+
 void nbh_engine_write_status(Engine *engine)
 {
+	char ice_ending[NBH_ENDING_TEXT_MAX], wg_ending[NBH_ENDING_TEXT_MAX];
 	NbhStatusView view = {
 		.daemon_status = daemon_status(engine),
 		.config = engine->config,
@@ -69,8 +84,15 @@ void nbh_engine_write_status(Engine *engine)
 	};
 	struct nbh_why why = { "" };
 	gsize len;
-	nbh_cleanup_free char *text = nbh_status_format(&view, &len);
+	nbh_cleanup_free char *text = NULL;
 
+	view.wg_ending = view.wg_runs ? "" : ending_of(engine, "wg", wg_ending);
+
+	/* What it said itself is more than that its socket does not answer. */
+	if (!engine->ice_backend[0] && ending_of(engine, "ice", ice_ending)[0])
+		view.ice_error = ice_ending;
+
+	text = nbh_status_format(&view, &len);
 	engine->status_unwritten =
 		text && nbh_atomicfile_write(engine->dirfd, NBH_STATUS_NAME, text, len, 0644, 0, &why) < 0;
 

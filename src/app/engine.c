@@ -251,8 +251,8 @@ static void on_dir_change(gpointer owner)
 
 	read_wg_status(engine);
 
-	/* Somebody removed it: written again, or found impossible and tried again. */
-	if (faccessat(engine->dirfd, NBH_STATUS_NAME, F_OK, 0) < 0)
+	/* Somebody removed it: written again, or found impossible and tried again. Or why a program ended. */
+	if (!engine->ice_backend[0] || nbh_lock_holder(engine->wg_dirfd, NBH_LOCK_WG) == 0 || faccessat(engine->dirfd, NBH_STATUS_NAME, F_OK, 0) < 0)
 		nbh_engine_status_changed(engine);
 }
 

@@ -3,6 +3,7 @@
 #include "app/launcher.h"
 
 #include "app/launch.h"
+#include "base/ending.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/mono.h"
@@ -249,6 +250,24 @@ static int64_t next_delay(struct child *child, int code)
 	return child->delay_ms;
 }
 
+/* For `status`, as the program's user: root writes nothing into a directory of somebody else. */
+static void note_ending(const struct launcher *launcher, const struct child *child, int status)
+{
+	struct nbh_identity identity = nbh_launch_identity(&launcher->launch, child->role);
+	const struct nbh_confdir *dir = &launcher->launch.dir;
+
+	if (child->role == NBH_LAUNCH_HELPER || fork() != 0)
+		return; /* it is reaped as a stranger */
+
+	identity.caps = 0;
+	identity.stay_root = false;
+
+	if (nbh_users_become(&identity, NULL) == 0)
+		nbh_ending_note(child->role == NBH_LAUNCH_WG ? dir->wg_fd : dir->ice_fd, status);
+
+	_exit(0);
+}
+
 /* status is waitpid's; NULL for a process that is not our child. */
 static void on_ended(struct launcher *launcher, struct child *child, const int *status)
 {
@@ -272,6 +291,9 @@ static void on_ended(struct launcher *launcher, struct child *child, const int *
 	}
 
 	delay_ms = next_delay(child, code);
+
+	if (status && delay_ms > 0)
+		note_ending(launcher, child, *status);
 
 	if (child->n_quick == 0 || nbh_log_worth(child->n_quick))
 		nbh_log(NBH_LOG_WARN, "launcher", "ended program=%s pid=%d code=%d signal=%d core=%d restart_ms=%d",

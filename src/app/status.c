@@ -74,7 +74,7 @@ static gboolean why_here(const NbhStatusView *view, const NbhConn *conn, char re
 	else if (conn->state == NBH_CONN_UP || conn->state == NBH_CONN_IDLE)
 		return FALSE;
 	else if (!view->wg_runs)
-		g_snprintf(ret, WHY_MAX, "netbird-wg does not run");
+		g_snprintf(ret, WHY_MAX, "netbird-wg does not run%s%s", view->wg_ending[0] ? ": " : "", view->wg_ending);
 	else if (!view->ice_backend[0])
 		g_snprintf(ret, WHY_MAX, "netbird-ice is not there: %s", view->ice_error);
 	else if (!view->signal.up)
@@ -283,24 +283,30 @@ static void write_notes(struct nbh_jsonw *w, const NbhStatusView *view)
 	nbh_jsonw_close(w);
 }
 
-static const char *wg_error(const NbhStatusView *view)
+static const char *wg_error(const NbhStatusView *view, char buf[WHY_MAX])
 {
-	if (!view->wg)
+	const char *ending = view->wg_ending;
+
+	if (view->wg && (view->wg->error[0] || view->wg_runs))
+		return view->wg->error;
+
+	if (!view->wg && !ending[0])
 		return "netbird-wg has not reported yet";
 
-	if (!view->wg->error[0] && !view->wg_runs)
-		return "netbird-wg does not run; tunnels stay as they are";
-
-	return view->wg->error;
+	g_snprintf(buf, WHY_MAX, "netbird-wg does not run%s%s%s", view->wg ? "; tunnels stay as they are" : "",
+	           ending[0] ? ": " : "", ending);
+	return buf;
 }
 
 static void write_wg(struct nbh_jsonw *w, const NbhStatusView *view)
 {
+	char buf[WHY_MAX];
+
 	nbh_jsonw_object(w, "wireguard");
 	nbh_jsonw_string(w, "interface", view->config->interface);
 	nbh_jsonw_string(w, "backend", view->wg ? view->wg->backend : "");
 	nbh_jsonw_bool(w, "up", view->wg && view->wg->link_up);
-	nbh_jsonw_string(w, "error", wg_error(view));
+	nbh_jsonw_string(w, "error", wg_error(view, buf));
 	nbh_jsonw_uint(w, "generation", view->wg ? view->wg->generation : 0);
 	nbh_jsonw_string(w, "publishError", view->publish_error);
 	nbh_jsonw_close(w);

@@ -31,6 +31,7 @@ typedef struct {
 	const char *ice_backend, *ice_error; /* "" if none */
 	const struct nbh_wgstatus *wg; /* NULL: netbird-wg has not reported */
 	gboolean wg_runs;
+	const char *wg_ending;         /* how it ended, if it does not run; "" if nobody knows */
 	const char *publish_error;     /* "" if none */
 	const char *config_note;       /* "" if none */
 	const NbhNetmap *map;          /* NULL before the first */

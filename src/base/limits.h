@@ -43,6 +43,7 @@
 #define NBH_STATUSFILE_MAX_BYTES (16 * 1024 * 1024)
 #define NBH_CACHEFILE_MAX_BYTES (33 * 1024 * 1024)    /* two management messages and a head */
 #define NBH_KEYFILE_MAX_BYTES 128
+#define NBH_ENDINGFILE_MAX_BYTES 4096                 /* ended.json: two lines of text */
 #define NBH_SETUPKEYFILE_MAX_BYTES 1024
 #define NBH_JSON_DEPTH_MAX 6                          /* the schemas need 4 */
 #define NBH_DEVICE_ADDRESSES_MAX 16

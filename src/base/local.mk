@@ -5,6 +5,7 @@ noinst_LIBRARIES += %D%/libnbh-base.a
 	%D%/atomicfile.c %D%/atomicfile.h \
 	%D%/configfile.c %D%/configfile.h \
 	%D%/confine.c %D%/confine.h \
+	%D%/ending.c %D%/ending.h \
 	%D%/devicefile.c %D%/devicefile.h \
 	%D%/json.c %D%/json.h \
 	%D%/jsonscan.c %D%/jsonscan.h \

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "base/ending.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "ice/server.h"
@@ -21,7 +22,7 @@
 
 typedef struct {
 	const char *config_dir;
-	gboolean debug, has_user;
+	gboolean debug, has_user, ended;
 	struct nbh_isolate_config isolate;
 } Options;
 
@@ -114,6 +115,7 @@ static int parse_options(int argc, char **argv, Options *options)
 	static const struct option known[] = {
 		{ "config-dir", required_argument, NULL, 'c' }, { "fwmark", required_argument, NULL, 'm' },
 		{ "user", required_argument, NULL, 'u' },       { "debug", no_argument, NULL, 'd' },
+		{ "ended", no_argument, NULL, 'e' },
 		{ "version", no_argument, NULL, 'V' },          { "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -139,6 +141,9 @@ static int parse_options(int argc, char **argv, Options *options)
 			break;
 		case 'd':
 			options->debug = TRUE;
+			break;
+		case 'e':
+			options->ended = TRUE;
 			break;
 		case 'V':
 			puts("netbird-ice " PACKAGE_VERSION);
@@ -203,10 +208,34 @@ static int open_directory(const Options *options, int *ret_fd, struct nbh_why *w
 	return 0;
 }
 
-static int report(int r, const struct nbh_why *why)
+/* dir: DIR/ice, or -1. */
+static int report(const Options *options, int dir, int r, const struct nbh_why *why)
 {
+	const struct nbh_isolate_config *to = &options->isolate;
+
 	nbh_log(NBH_LOG_ERROR, "ice", "stopped reason=\"%s\"", why->text);
+
+	/* Root without CAP_DAC_OVERRIDE may not write there; it ends anyway. */
+	if (dir >= 0 && (geteuid() != 0 || (!setgroups(0, NULL) && !setresgid(to->group, to->group, to->group) &&
+	                                    !setresuid(to->user, to->user, to->user))))
+		nbh_ending_say(dir, why->text);
+
 	return r == -EPERM || r == -EACCES || r == -ENOSPC || r == -EUSERS ? EXIT_PERMISSION : 1;
+}
+
+static int note_ending(const Options *options)
+{
+	nbh_cleanup_close int dir = -1;
+	struct nbh_why why = { "" };
+	int r = open_directory(options, &dir, &why);
+
+	if (!r)
+		r = nbh_ending_note_from_environment(dir, &why);
+
+	if (r)
+		fprintf(stderr, "netbird-ice: --ended: %s\n", why.text);
+
+	return r ? 1 : 0;
 }
 
 static int run(const Options *options)
@@ -217,28 +246,29 @@ static int run(const Options *options)
 	int r = open_directory(options, &dir, &why);
 
 	if (r)
-		return report(r, &why);
+		return report(options, -1, r, &why);
 
 	r = nbh_isolate(&options->isolate, &isolated, &why);
 
 	if (r)
-		return report(r, &why);
+		return report(options, dir, r, &why);
 
 	if (fchdir(dir)) {
 		r = -errno;
 		nbh_why_set(&why, "%s/ice: %s", options->config_dir, g_strerror(-r));
-		return report(r, &why);
+		return report(options, dir, r, &why);
 	}
 
 	r = nbh_lock_take(dir, NBH_LOCK_ICE, &lock, &why);
 
 	if (r)
-		return report(r, &why);
+		return report(options, r == -EBUSY ? -1 : dir, r, &why);
 
+	nbh_ending_forget(dir);
 	r = nbh_server_run(dir, &isolated, &why);
 	nbh_rawsock_close(&isolated.sock);
 	close(isolated.tun);
-	return r == 1 ? report(-EIO, &why) : r;
+	return r == 1 ? report(options, dir, -EIO, &why) : r;
 }
 
 int main(int argc, char **argv)
@@ -265,5 +295,5 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	umask(0077);
-	return run(&options);
+	return options.ended ? note_ending(&options) : run(&options);
 }

@@ -99,6 +99,28 @@ static void test_wg_comes_later(Fixture *fixture, gconstpointer data)
 	}
 }
 
+static void test_endings(Fixture *fixture, gconstpointer data)
+{
+	g_autofree char *ice = g_build_filename(fixture->dir, "ice", NULL);
+
+	(void)data;
+	make_wg(fixture);
+	g_assert_cmpint(g_mkdir(ice, 0700), ==, 0);
+	changes(fixture);
+	write_file(fixture, "ice/ended.json");
+	g_assert_cmpuint(changes(fixture), >, 0);
+	write_file(fixture, "wg/ended.json");
+	g_assert_cmpuint(changes(fixture), >, 0);
+	write_file(fixture, "ice/sessions");
+	g_assert_cmpuint(changes(fixture), ==, 0);
+
+	for (gsize i = 0; i < 3; i++)
+		forget(fixture, ((const char *const[]){ "ice/ended.json", "wg/ended.json", "ice/sessions" })[i]);
+
+	forget(fixture, "wg");
+	forget(fixture, "ice");
+}
+
 static void test_no_directory(void)
 {
 	g_autoptr(GError) error = NULL;
@@ -115,6 +137,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add("/app/dirwatch/down", Fixture, NULL, set_up, test_down, tear_down);
 	g_test_add("/app/dirwatch/wg", Fixture, NULL, set_up, test_wg_comes_later, tear_down);
+	g_test_add("/app/dirwatch/endings", Fixture, NULL, set_up, test_endings, tear_down);
 	g_test_add_func("/app/dirwatch/no-directory", test_no_directory);
 	return g_test_run();
 }

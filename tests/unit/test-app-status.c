@@ -67,6 +67,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
 		.ice_backend = "",
 		.ice_error = "",
 		.publish_error = "",
+		.wg_ending = "",
 		.seccomp = TRUE,
 		.config_note = "",
 		.peers = fixture->peers,
