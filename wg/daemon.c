@@ -11,6 +11,7 @@
 #include "wg/addrwatch.h"
 #include "wg/apply.h"
 #include "wg/backend-uapi.h"
+#include "wg/icetun.h"
 #include "wg/isolate.h"
 #include "wg/report.h"
 #include "wg/wanted.h"
@@ -18,6 +19,7 @@
 
 #include "base/confine.h"
 #include "base/ending.h"
+#include "base/icetun.h"
 #include "base/limits.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -27,6 +29,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -51,6 +54,7 @@ struct wg_daemon {
 	unsigned failures;        /* in a row, of the same kind */
 	unsigned report_failures;
 	int last_error;           /* of the last turn, -errno */
+	unsigned icetun_index;    /* of the device that we have made; 0: none */
 	nbh_mono turn_at;         /* when to look at everything again */
 	nbh_mono gone_at;         /* device.json; NBH_MONO_NEVER: it is there, or never was */
 };
@@ -215,6 +219,31 @@ static void apply(struct wg_daemon *daemon, nbh_mono now)
 	         daemon->apply.backend ? daemon->apply.backend->name : "");
 }
 
+/* As long as there is a device.json, like the interface itself. */
+static void keep_icetun(struct wg_daemon *daemon)
+{
+	unsigned index = if_nametoindex(NBH_ICETUN_NAME);
+	struct nbh_why why = { "" };
+	int r = 0;
+
+	if (!daemon->options->has_ice_tun || daemon->options->dry_run)
+		return;
+
+	if (!daemon->wanted.has_device)
+		r = index ? wg_icetun_remove(&why) : 0;
+	else if (index == 0 || index != daemon->icetun_index)
+		r = wg_icetun_make(daemon->options->ice_user, &why);
+	else
+		return;
+
+	daemon->icetun_index = r == 0 ? if_nametoindex(NBH_ICETUN_NAME) : 0;
+	if (r < 0)
+		complain(daemon, r, error_code(r), &why);
+	else if (daemon->icetun_index != index)
+		nbh_log(NBH_LOG_NOTICE, "wg", "ice-tun interface=%s %s", NBH_ICETUN_NAME,
+		        daemon->icetun_index ? "made" : "removed");
+}
+
 static void report(struct wg_daemon *daemon, nbh_mono now)
 {
 	struct wg_dev dev = { 0 };
@@ -277,8 +306,10 @@ static void turn(struct wg_daemon *daemon, nbh_mono now)
 		r = enter_dir(daemon, &why);
 	if (r < 0)
 		complain(daemon, r, "other", &why); /* nothing there to read: nothing changes */
-	else if (load(daemon, now))
+	else if (load(daemon, now)) {
+		keep_icetun(daemon);
 		apply(daemon, now);
+	}
 
 	wg_wanted_forget_key(&daemon->wanted);
 	log_outcome(daemon, error_before);

@@ -12,6 +12,7 @@ noinst_LIBRARIES += %D%/libnbh-wg.a
 	%D%/daemon.c %D%/daemon.h \
 	%D%/devbuild.c %D%/devbuild.h \
 	%D%/genlmsg.c %D%/genlmsg.h \
+	%D%/icetun.c %D%/icetun.h \
 	%D%/isolate.c %D%/isolate.h \
 	%D%/link.c %D%/link.h \
 	%D%/nl.c %D%/nl.h \

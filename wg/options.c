@@ -5,7 +5,10 @@
 #include "base/log.h"
 
 #include <getopt.h>
+#include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +20,7 @@ static const char help[] =
 	"  --interface NAME       the only interface name that device.json may ask for\n"
 	"  --allow-prefix PREFIX  peers may have this outside of the overlay, too; repeatable\n"
 	"  --allow-default-route  peers may have 0.0.0.0/0 and ::/0\n"
+	"  --ice-tun USER         a TUN device for a netbird-ice that may make no namespaces\n"
 	"  --once                 apply once, then end\n"
 	"  --ended                for a unit's ExecStopPost=: notes for status how the daemon ended\n"
 	"  --dry-run              print what would be done; needs no privilege\n"
@@ -77,6 +81,20 @@ static int take_prefix(struct wg_options *options, const char *text)
 	return -1;
 }
 
+static int take_ice_user(struct wg_options *options, const char *text)
+{
+	const struct passwd *user = getpwnam(text);
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (!user && (text[0] < '0' || text[0] > '9' || *end || number >= UINT32_MAX))
+		return usage("--ice-tun: no such user", text);
+
+	options->has_ice_tun = true;
+	options->ice_user = user ? user->pw_uid : (uid_t)number;
+	return -1;
+}
+
 static int take_option(int option, struct wg_options *options)
 {
 	switch (option) {
@@ -95,6 +113,8 @@ static int take_option(int option, struct wg_options *options)
 	case 'n':
 		options->dry_run = true;
 		return -1;
+	case 't':
+		return take_ice_user(options, optarg);
 	case 'e':
 		options->ended = true;
 		return -1;
@@ -130,6 +150,7 @@ int wg_options_parse(int argc, char **argv, struct wg_options *ret_options)
 		{ "once", no_argument, NULL, '1' },
 		{ "dry-run", no_argument, NULL, 'n' },
 		{ "wireguard-go", required_argument, NULL, 'g' },
+		{ "ice-tun", required_argument, NULL, 't' },
 		{ "ended", no_argument, NULL, 'e' },
 		{ "debug", optional_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },

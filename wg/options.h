@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* The command line of netbird-wg(8). */
 struct wg_options {
@@ -12,6 +13,8 @@ struct wg_options {
 	struct wg_policy policy;
 	const char *wireguard_go;  /* borrowed from argv; NULL: the usual places */
 	bool dry_run, once, ended;
+	bool has_ice_tun;          /* makes netbird-ice a TUN device ... */
+	uid_t ice_user;            /* ... that belongs to this user */
 };
 
 enum {

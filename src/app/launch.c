@@ -171,6 +171,30 @@ static void find_ways(struct nbh_launch *launch)
 	}
 }
 
+/* What netbird-ice will try (ice/isolate.c), tried by a process that ends at once. */
+static bool can_make_namespaces(const struct nbh_launch *launch)
+{
+	struct nbh_identity ice = nbh_users_ice(&launch->users);
+	pid_t pid = fork();
+	int status = 1;
+
+	if (pid == 0) {
+		if (nbh_users_become(&ice, NULL) < 0)
+			_exit(1);
+
+		if (geteuid() == 0 && unshare(CLONE_NEWNET) == 0)
+			_exit(0);
+
+		_exit((geteuid() == 0 && setresuid(ice.uid, ice.uid, ice.uid) < 0) ||
+		      unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0);
+	}
+
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+
+	return pid > 0 && status == 0;
+}
+
 int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *const *helper_args,
                     const char *setup_key_file, struct nbh_why *why)
 {
@@ -194,6 +218,7 @@ int nbh_launch_init(struct nbh_launch *launch, const char *config_dir, char *con
 	}
 
 	find_ways(launch);
+	launch->needs_ice_tun = !can_make_namespaces(launch);
 	prepare_uapi_dir(&launch->users);
 	return 0;
 }
@@ -293,7 +318,7 @@ static void give_tun(const struct nbh_identity *wg)
 struct command {
 	const char *argv[NBH_LAUNCH_ARGS_MAX + 1];
 	size_t n;
-	char user[32], fwmark[16];
+	char user[32], fwmark[16], ice_user[16];
 };
 
 static void add(struct command *command, const char *arg)
@@ -319,6 +344,12 @@ static void make_command(const struct nbh_launch *launch, enum nbh_launch_role r
 
 	if (role == NBH_LAUNCH_WG && launch->is_once)
 		add(command, "--once");
+
+	if (role == NBH_LAUNCH_WG && launch->needs_ice_tun) {
+		snprintf(command->ice_user, sizeof(command->ice_user), "%u", (unsigned)launch->users.ice);
+		add(command, "--ice-tun");
+		add(command, command->ice_user);
+	}
 
 	if (role != NBH_LAUNCH_ICE)
 		return;

@@ -34,6 +34,7 @@ struct nbh_launch {
 	bool is_reachable[NBH_LAUNCH_N_ROLES];
 	bool debug;                    /* netbird-wg and netbird-ice say more, too */
 	bool is_once;                  /* netbird-wg --once */
+	bool needs_ice_tun;            /* netbird-ice can make no namespaces: netbird-wg --ice-tun */
 };
 
 const char *nbh_launch_name(enum nbh_launch_role role);

@@ -192,7 +192,10 @@ static void show(const struct nbh_json_value *root, gboolean running, gboolean d
 
 	show_server(root, "management", "Management");
 	show_server(root, "signal", "Signal");
-	say("ICE: %s%s\n", text_at(ice, "backend")[0] ? "isolated by " : "not available",
+	say("ICE: %s%s\n",
+	    !text_at(ice, "backend")[0]                        ? "not available" :
+	    strcmp(text_at(ice, "backend"), "host-tun") == 0 ? "in the host's network, by " :
+							       "isolated by ",
 	    text_at(ice, "backend"));
 
 	if (text_at(ice, "error")[0])

@@ -7,6 +7,7 @@ noinst_LIBRARIES += %D%/libnbh-base.a
 	%D%/confine.c %D%/confine.h \
 	%D%/ending.c %D%/ending.h \
 	%D%/devicefile.c %D%/devicefile.h \
+	%D%/icetun.h \
 	%D%/json.c %D%/json.h \
 	%D%/jsonscan.c %D%/jsonscan.h \
 	%D%/jsonw.c \

@@ -15,6 +15,9 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#define NO_NAMESPACES EXDEV    /* and we are where we were */
+#define WAIT_FOR_TUN_MS 5000   /* netbird-wg makes it as soon as there is a device.json */
+
 static int fail(struct nbh_why *why, const char *what, int error)
 {
 	nbh_why_set(why, "%s: %s", what, strerror(error));
@@ -60,12 +63,8 @@ static int enter_unprivileged(struct nbh_why *why)
 	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
-		int error = errno;
-
-		nbh_why_set(why, "no user namespace: %s: allow them (sysctl user.max_user_namespaces,"
-		            " kernel.unprivileged_userns_clone)"
-		            " or start netbird-ice as root with CAP_SYS_ADMIN", strerror(error));
-		return -error;
+		nbh_why_set(why, "%s", strerror(errno));
+		return -NO_NAMESPACES;
 	}
 
 	return map_ids(user, group, why);
@@ -101,6 +100,46 @@ static int enter(const struct nbh_isolate_config *config, bool *ret_is_root, str
 	return r ? r : enter_unprivileged(why);
 }
 
+/* Into the device that netbird-wg made: no capability is needed, so none is there any more. */
+static int enter_host_tun(struct nbh_isolate_result *result, struct nbh_why *why)
+{
+	struct nbh_why no_namespaces = *why;
+	int r = nbh_confine_drop_caps(why);
+
+	if (!r)
+		r = nbh_tun_attach(WAIT_FOR_TUN_MS, &result->tun, &result->has_v6, why);
+
+	if (!r)
+		result->backend = "host-tun";
+	else
+		nbh_why_prefix(why, "no namespaces (%s: sysctl user.max_user_namespaces, seccomp, CAP_SYS_ADMIN)",
+		               no_namespaces.text);
+
+	return r;
+}
+
+/* Namespaces, the device in them, and our user. */
+static int enter_own(const struct nbh_isolate_config *config, struct nbh_isolate_result *result,
+                     struct nbh_why *why)
+{
+	bool is_root = false;
+	int r = enter(config, &is_root, why);
+
+	if (!r)
+		r = nbh_tun_open(&result->tun, &result->has_v6, why);
+
+	if (!r)
+		nbh_confine_drop_bounding_set();
+
+	if (!r && is_root)
+		r = become(config->user, config->group, why);
+
+	if (!r)
+		result->backend = is_root ? "root-launcher" : "user-namespace";
+
+	return r;
+}
+
 /* Three sockets per agent; the soft limit of 1024 is for programs that use select(). */
 static void raise_fd_limit(void)
 {
@@ -131,23 +170,16 @@ int nbh_isolate(const struct nbh_isolate_config *config, struct nbh_isolate_resu
                 struct nbh_why *why)
 {
 	struct nbh_isolate_result result = { .sock = NBH_RAWSOCK_NONE, .tun = -1 };
-	bool is_root = false;
 	int r;
 
 	raise_fd_limit();
 	r = nbh_rawsock_open(config->fwmark, &result.sock, why);
 
 	if (!r)
-		r = enter(config, &is_root, why);
+		r = enter_own(config, &result, why);
 
-	if (!r)
-		r = nbh_tun_open(&result.tun, &result.has_v6, why);
-
-	if (!r)
-		nbh_confine_drop_bounding_set();
-
-	if (!r && is_root)
-		r = become(config->user, config->group, why);
+	if (r == -NO_NAMESPACES)
+		r = enter_host_tun(&result, why);
 
 	if (!r)
 		r = nbh_confine_drop_caps(why);
@@ -161,7 +193,6 @@ int nbh_isolate(const struct nbh_isolate_config *config, struct nbh_isolate_resu
 	if (r)
 		return r;
 
-	result.backend = is_root ? "root-launcher" : "user-namespace";
 	*ret_result = result;
 	return 0;
 }

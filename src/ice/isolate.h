@@ -10,6 +10,9 @@
  *   3 drop      user, groups, every capability, no_new_privs.
  *   4 forbid    base/confine: no IP_HDRINCL (forged sources), no exec, no namespaces, no ptrace.
  *
+ * Where no namespace can be made, 2 is the TUN device of netbird-wg --ice-tun in the host's namespace,
+ * behind 3.
+ *
  * Unprivileged, with ambient CAP_NET_RAW: a user namespace and a network namespace. As root: only a
  * network namespace, then `user` and `group`; without CAP_SYS_ADMIN first these, then both namespaces.
  */
@@ -29,7 +32,7 @@ struct nbh_isolate_result {
 	NbhRawsock sock;
 	int tun;
 	bool has_v6, is_filtered;
-	const char *backend; /* "user-namespace" or "root-launcher" */
+	const char *backend; /* "user-namespace", "root-launcher" or "host-tun" */
 };
 
 /* 0, or -errno with the reason and what to do. On failure the process must end. */

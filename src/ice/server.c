@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sysexits.h>
 
 #include <glib-unix.h>
 
@@ -329,6 +330,23 @@ static gboolean on_signal(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer
 	return G_SOURCE_CONTINUE;
 }
 
+/* netbird-wg took it away (`down`), or somebody else did. */
+static gboolean on_tun_gone(int fd G_GNUC_UNUSED, GIOCondition condition G_GNUC_UNUSED, gpointer data)
+{
+	nbh_log(NBH_LOG_WARN, MODULE, "tun-gone");
+	stop(data, EX_TEMPFAIL);
+	return G_SOURCE_REMOVE;
+}
+
+static void watch_tun(Server *server)
+{
+	GSource *source = g_unix_fd_source_new(server->isolated->tun, G_IO_ERR);
+
+	g_source_set_callback(source, G_SOURCE_FUNC(on_tun_gone), server, NULL);
+	g_source_attach(source, NULL);
+	g_ptr_array_add(server->sources, source);
+}
+
 static int open_signals(void)
 {
 	sigset_t set;
@@ -365,6 +383,7 @@ int nbh_server_run(int dirfd, const struct nbh_isolate_result *isolated, struct 
 	server.port = nbh_port_new(isolated->tun, isolated->has_v6, &port_io, &server);
 	server.queries = nbh_queries_new(&query_io, &server);
 	add_source(&server, signals, on_signal);
+	watch_tun(&server);
 	bring_back(&server); /* before the first client, so that its LIST is complete */
 	add_source(&server, listener, on_connection);
 	nbh_log(NBH_LOG_NOTICE, MODULE, "started backend=%s ipv6=%s", isolated->backend,

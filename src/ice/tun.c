@@ -2,8 +2,13 @@
 
 #include "ice/tun.h"
 
+#include "base/icetun.h"
+#include "base/log.h"
+#include "base/mono.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -13,10 +18,11 @@
 #include <linux/rtnetlink.h>
 
 #define NAME "ice0"
+#define IN_USE_AGAIN_MS 20 /* netbird-wg is about to finish it, or a predecessor to end */
 #define LO_INDEX 1
 
-const struct nbh_addr nbh_tun_addr4 = { AF_INET, { 192, 0, 0, 8 } };
-const struct nbh_addr nbh_tun_addr6 = { AF_INET6, { 0x01, [15] = 8 } };
+const struct nbh_addr nbh_tun_addr4 = NBH_ICETUN_ADDR4;
+const struct nbh_addr nbh_tun_addr6 = NBH_ICETUN_ADDR6;
 
 /* Sends one request and waits for its answer. */
 static int talk(struct mnl_socket *nl, struct nlmsghdr *request)
@@ -157,5 +163,73 @@ int nbh_tun_open(int *ret_fd, bool *ret_has_v6, struct nbh_why *why)
 	}
 
 	*ret_fd = nbh_steal_fd(&fd);
+	return 0;
+}
+
+/* -EPERM: there is none, or it is not ours; -EBUSY: somebody has it open. */
+static int attach(int *ret_fd)
+{
+	struct ifreq request = { .ifr_name = NBH_ICETUN_NAME, .ifr_flags = IFF_TUN | IFF_NO_PI };
+	nbh_cleanup_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request))
+		return -errno;
+
+	*ret_fd = nbh_steal_fd(&fd);
+	return 0;
+}
+
+static bool has_address(const struct nbh_addr *addr)
+{
+	struct nbh_endpoint any = { .addr = *addr, .port = 0 };
+	nbh_cleanup_close int fd = socket(addr->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage sa;
+	socklen_t len = nbh_endpoint_to_sockaddr(&any, &sa);
+
+	return fd >= 0 && !bind(fd, (struct sockaddr *)&sa, len);
+}
+
+/* Until the next change of any link, or until ms are over. */
+static void wait_for_links(struct mnl_socket *nl, int64_t ms)
+{
+	struct pollfd pfd = { .fd = mnl_socket_get_fd(nl), .events = POLLIN };
+	char buf[8192];
+
+	if (poll(&pfd, 1, ms > 0 ? (int)ms : 0) > 0)
+		(void)mnl_socket_recvfrom(nl, buf, sizeof(buf)); /* also tells of an overflow */
+}
+
+int nbh_tun_attach(int timeout_ms, int *ret_fd, bool *ret_has_v6, struct nbh_why *why)
+{
+	nbh_mono end = nbh_mono_add_ms(nbh_mono_now(), timeout_ms);
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	bool is_told = false;
+	int r = -EIO;
+
+	if (nl && mnl_socket_bind(nl, RTMGRP_LINK, MNL_SOCKET_AUTOPID) == 0) {
+		while ((r = attach(ret_fd)) == -EPERM || r == -EBUSY) {
+			int64_t left = nbh_mono_diff_ms(end, nbh_mono_now());
+
+			if (left <= 0)
+				break;
+
+			if (!is_told)
+				nbh_log(NBH_LOG_NOTICE, "ice", "waiting interface=%s", NBH_ICETUN_NAME);
+
+			is_told = true;
+			wait_for_links(nl, r == -EBUSY && left > IN_USE_AGAIN_MS ? IN_USE_AGAIN_MS : left);
+		}
+	}
+
+	if (nl)
+		mnl_socket_close(nl);
+
+	if (r) {
+		nbh_why_set(why, "%s: %s%s", NBH_ICETUN_NAME, strerror(-r),
+		            r == -EPERM ? ": netbird-wg --ice-tun makes it" : "");
+		return r;
+	}
+
+	*ret_has_v6 = has_address(&nbh_tun_addr6);
 	return 0;
 }

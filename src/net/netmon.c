@@ -2,6 +2,7 @@
 
 #include "net/netmon.h"
 
+#include "base/icetun.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -133,6 +134,10 @@ static int on_address(const struct nlmsghdr *header, void *data)
 	if (local.family)
 		address.local.addr = local;
 	link = find_link(dump, info->ifa_index);
+
+	if (link && strcmp(link->name, NBH_ICETUN_NAME) == 0)
+		return MNL_CB_OK; /* netbird-ice's: leads nowhere */
+
 	/* Duplicate address detection has not finished, or found one: RFC 4862 5.4. Another event comes. */
 	if (!link || !address.local.addr.family || (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)))
 		return MNL_CB_OK;

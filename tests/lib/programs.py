@@ -204,6 +204,7 @@ class Helper:
         self.dir = host.lab.dir(f"{host.name}-{name}")
         self.proc = None
         self.env = {}
+        self.wrap = []  # what it is run by, e.g. tests/lib/container.py
 
     def key_file(self, key):
         path = os.path.join(self.host.lab.dir("keys"), f"{self.host.name}-{self.name}")
@@ -238,11 +239,11 @@ class Helper:
             self.env = self.environment(url, key, **extra)
         self.started_at = time.monotonic()
         self.proc = self.host.start(
-            self.name, [self.program, "--config-dir", self.dir], env=self.env)
+            self.name, self.wrap + [self.program, "--config-dir", self.dir], env=self.env)
         return self
 
     def command(self, *words, ok=True, seconds=30, env=None):
-        return self.host.run([self.program, *words, "--config-dir", self.dir], ok=ok,
+        return self.host.run(self.wrap + [self.program, *words, "--config-dir", self.dir], ok=ok,
                              seconds=seconds, env=env)
 
     def stop(self, number=signal.SIGTERM):

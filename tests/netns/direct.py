@@ -30,10 +30,13 @@ def matches(endpoint, predicted):
     return endpoint == predicted
 
 
-def connect(hub, host_a, host_b, **extra):
+def connect(hub, host_a, host_b, wraps=([], []), **extra):
     """Starts a helper on both hosts and waits until each has a direct endpoint of the other."""
     key = hub.key("--reusable")
-    a, b = Helper(host_a).start(hub.url, key, **extra), Helper(host_b).start(hub.url, key, **extra)
+    a, b = Helper(host_a), Helper(host_b)
+    a.wrap, b.wrap = wraps
+    a.start(hub.url, key, **extra)
+    b.start(hub.url, key, **extra)
     a.overlay(), b.overlay()
     a.key, b.key = a.public_key(), b.public_key()
     wait_for(lambda: a.peer(b.key) and b.peer(a.key), 15, "both see each other in peers.json",
