@@ -6,7 +6,7 @@ FUZZ_TARGETS = %D%/fuzz/fuzz-addr %D%/fuzz/fuzz-applied %D%/fuzz/fuzz-box %D%/fu
 	%D%/fuzz/fuzz-keyfile %D%/fuzz/fuzz-lock %D%/fuzz/fuzz-mgmt-client %D%/fuzz/fuzz-mgmt-hub \
 	%D%/fuzz/fuzz-netlink %D%/fuzz/fuzz-netmon %D%/fuzz/fuzz-peersfile %D%/fuzz/fuzz-proxy %D%/fuzz/fuzz-signal \
 	%D%/fuzz/fuzz-status %D%/fuzz/fuzz-stun %D%/fuzz/fuzz-uapi %D%/fuzz/fuzz-uri %D%/fuzz/fuzz-wgstatus \
-	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query
+	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-hub %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-map %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-programs: $(FUZZ_TARGETS)
 .PHONY: fuzz-programs
@@ -123,3 +123,9 @@ FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/path/libnbh-path.a src/hub/lib
 %C%_fuzz_fuzz_query_SOURCES = %D%/fuzz/fuzz-query.c
 %C%_fuzz_fuzz_query_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_query_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_hub_SOURCES = %D%/fuzz/fuzz-hub.c
+%C%_fuzz_fuzz_hub_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_hub_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_map_SOURCES = %D%/fuzz/fuzz-map.c
+%C%_fuzz_fuzz_map_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_map_LDADD = $(FUZZ_LIBS)

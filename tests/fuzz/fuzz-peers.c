@@ -245,24 +245,30 @@ static void do_map(guint8 who)
 	nbh_peers_set_map(world.peers, map);
 }
 
-/* A session of a listing is one that ICE really holds. */
+/* A session of a listing is one that ICE really holds: the machine's, or an older one of an earlier run. */
 static void do_session(const struct nbh_key *peer, const struct nbh_endpoint *endpoint, guint8 kind)
 {
 	NbhIceSession session = { .peer = *peer, .selected = kind >> 7 };
 	const Peer *known = nbh_peers_find(world.peers, peer);
+	guint i = index_of(peer);
 
-	g_strlcpy(session.local.ufrag, "aaaabbbb", sizeof(session.local.ufrag));
+	g_strlcpy(session.local.ufrag, "oldufrag", sizeof(session.local.ufrag));
 	g_strlcpy(session.local.pwd, "abcdefghijklmnopqrstuvwxyz", sizeof(session.local.pwd));
-	if (known && (kind & 64)) {
+	session.remote = session.local;
+	if (known && known->conn.agent_open && world.is_open[i] && (kind & 64)) {
 		session.local = known->conn.local;
 		session.local_session = known->conn.local_session;
+		session.remote = known->conn.remote;
+		session.remote_session = known->conn.remote_session;
+		if (!world.has_remote[i])
+			session.remote.ufrag[0] = '\0';
+	} else if (!session.selected && (kind & 32)) {
+		session.remote.ufrag[0] = '\0';
 	}
-	if (session.selected || (kind & 32)) {
-		session.remote = session.local;
-		session.pair.remote = *endpoint;
-	}
-	world.is_open[index_of(peer)] = TRUE;
-	world.has_remote[index_of(peer)] = session.remote.ufrag[0] != '\0';
+	session.selected = session.selected && session.remote.ufrag[0];
+	session.pair.remote = *endpoint;
+	world.is_open[i] = TRUE;
+	world.has_remote[i] = session.remote.ufrag[0] != '\0';
 	nbh_peers_ice_session(world.peers, &session);
 }
 
