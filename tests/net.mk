@@ -34,6 +34,12 @@ TESTS += %D%/unit/test-grpc
 %C%_unit_test_grpc_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
 %C%_unit_test_grpc_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
 
+check_PROGRAMS += %D%/unit/test-grpc-flood
+TESTS += %D%/unit/test-grpc-flood
+%C%_unit_test_grpc_flood_SOURCES = %D%/unit/test-grpc-flood.c
+%C%_unit_test_grpc_flood_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_unit_test_grpc_flood_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
 check_PROGRAMS += %D%/unit/test-netmon
 TESTS += %D%/unit/test-netmon
 %C%_unit_test_netmon_SOURCES = %D%/unit/test-netmon.c

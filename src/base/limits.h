@@ -4,6 +4,9 @@
 /* Every queue and buffer that somebody else can fill ends here. One line each, reason beside it. */
 
 #define NBH_GRPC_MESSAGE_MAX_BYTES (16 * 1024 * 1024) /* what official clients accept: netbird-wire.md 2.1 */
+#define NBH_GRPC_INPUT_MAX_BYTES (40 * 1024 * 1024)   /* per channel: two largest messages on their way, and some */
+#define NBH_GRPC_CPU_BURST_MS 2000                    /* of our CPU that a server may use: the largest map takes < 1 s */
+#define NBH_GRPC_CPU_PERCENT 20                       /* ... and then; more is read later */
 #define NBH_GRPC_HEADERS_MAX_BYTES (16 * 1024)        /* per response; official ones stay below 1 KiB */
 #define NBH_GRPC_OUTPUT_MAX_BYTES (1024 * 1024)       /* unsent bytes per client connection, then calls fail */
 #define NBH_GRPC_CALLS_MAX 1024                       /* per channel: bursts of Sends for hundreds of peers */

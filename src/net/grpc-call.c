@@ -110,6 +110,7 @@ void nbh_grpc_call_drop(NbhGrpcCall *call)
 		g_queue_unlink(&call->channel->ready, &call->ready_link);
 	call->is_ready = FALSE;
 	call->channel->n_calls--;
+	call->channel->input_bytes -= call->in->len;
 	nbh_grpc_call_unref(call);
 }
 
@@ -252,6 +253,9 @@ void nbh_grpc_call_on_data(NbhGrpcCall *call, const guint8 *data, gsize len)
 	if (call->own_status || !is_grpc(call))
 		return; /* an error page: on_close says so */
 	g_byte_array_append(call->in, data, (guint)len);
+	call->channel->input_bytes += len;
+	if (call->channel->input_bytes > NBH_GRPC_INPUT_MAX_BYTES)
+		refuse(call, NBH_GRPC_RESOURCE_EXHAUSTED, "the server sends too many large messages at once");
 	while (call->in->len >= call->in_checked + PREFIX_LEN) {
 		const guint8 *prefix = call->in->data + call->in_checked;
 
@@ -446,6 +450,7 @@ static void deliver_messages(NbhGrpcCall *call)
 		g_byte_array_remove_range(call->in, 0, (guint)pos);
 	}
 	call->in_checked -= pos;
+	call->channel->input_bytes -= pos;
 }
 
 static void deliver_done(NbhGrpcCall *call)

@@ -2,22 +2,30 @@
 #define NBH_NET_GRPC_PRIVATE_H
 
 /*
- * Inside the gRPC client. Three parts:
+ * Inside the gRPC client. Four parts:
  *
  *   grpc.c            the channel: current connection, the line of calls that have news
  *   grpc-transport.c  one HTTP/2 connection: stream, nghttp2 session, PINGs, GOAWAY
  *   grpc-call.c       one call: request, response, message framing, how it ended
+ *   grpc-pace.c       how much of this machine a server may use
  *
  * nghttp2's callbacks only record; the owner's callbacks run from nbh_grpc_deliver(), never inside
  * nghttp2. So an owner may cancel, free or call anything from its callbacks.
  */
 
 #include "net/grpc.h"
+#include "net/h2guard.h"
 #include "net/stream.h"
 
 #include <nghttp2/nghttp2.h>
 
 typedef struct _GrpcTransport GrpcTransport;
+
+typedef struct {
+	gint64 left_usec; /* CPU time, at at_usec; below 0: a pause */
+	gint64 at_usec, begun_usec;
+	guint n_pauses;
+} GrpcPace;
 
 struct _NbhGrpcChannel {
 	char *url, *host;
@@ -32,6 +40,8 @@ struct _NbhGrpcChannel {
 	GQueue ready;           /* NbhGrpcCall with something to deliver, linked by ready_link */
 	guint n_calls;
 	gsize unsent_bytes; /* request bytes that nghttp2 has not taken yet */
+	gsize input_bytes;  /* of messages that are not complete or not delivered, over all calls */
+	GrpcPace pace;
 	guint deliver_id;
 	guint settings_ms, keepalive_ms, keepalive_ack_ms, probe_ack_ms; /* fields for tests only */
 };
@@ -47,7 +57,8 @@ struct _GrpcTransport {
 	char *goaway;             /* in words, for the calls that the connection takes with it */
 	char *h2_error;           /* what the server did wrong */
 	GList link;               /* in channel->transports */
-	guint flush_id, settings_id, keepalive_id, ack_id, probe_id;
+	NbhH2Guard guard;
+	guint flush_id, settings_id, keepalive_id, ack_id, probe_id, pause_id;
 	gint64 received_usec, pinged_usec;
 	guint n_fast_pings;
 };
@@ -90,6 +101,8 @@ struct _NbhGrpcCall {
 };
 
 /* grpc.c */
+void nbh_grpc_channel_ref(NbhGrpcChannel *channel); /* its memory; callbacks may free it */
+void nbh_grpc_channel_unref(NbhGrpcChannel *channel);
 GrpcTransport *nbh_grpc_current_transport(NbhGrpcChannel *channel); /* made when there is none */
 void nbh_grpc_call_ready(NbhGrpcCall *call);
 void nbh_grpc_deliver(NbhGrpcChannel *channel);
@@ -103,6 +116,11 @@ void nbh_grpc_transport_remove(GrpcTransport *transport, NbhGrpcCall *call);
 void nbh_grpc_transport_fail(GrpcTransport *transport, int status, const char *problem);
 void nbh_grpc_transport_probe(GrpcTransport *transport);
 void nbh_grpc_transport_free(GrpcTransport *transport); /* without its calls noticing */
+
+/* grpc-pace.c */
+void nbh_grpc_pace_init(NbhGrpcChannel *channel);
+void nbh_grpc_pace_begin(NbhGrpcChannel *channel); /* bytes of the server are looked at */
+guint nbh_grpc_pace_end(NbhGrpcChannel *channel);  /* ms in which nothing should be read; 0: go on */
 
 /* grpc-call.c */
 NbhGrpcCall *nbh_grpc_call_new(NbhGrpcChannel *channel, const char *method,

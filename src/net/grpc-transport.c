@@ -63,6 +63,7 @@ static void transport_kill(GrpcTransport *transport)
 	clear_source_id(&transport->keepalive_id);
 	clear_source_id(&transport->ack_id);
 	clear_source_id(&transport->probe_id);
+	clear_source_id(&transport->pause_id);
 	g_clear_pointer(&transport->session, nghttp2_session_del);
 	g_clear_pointer(&transport->stream, nbh_stream_free);
 	transport_unref(transport);
@@ -257,6 +258,13 @@ void nbh_grpc_transport_remove(GrpcTransport *transport, NbhGrpcCall *call)
 	schedule_flush(transport);
 }
 
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *data)
+{
+	(void)session;
+	(void)nbh_h2guard_received(&((GrpcTransport *)data)->guard, hd, g_get_monotonic_time());
+	return 0; /* feed() looks */
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *data)
 {
@@ -293,7 +301,9 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	GrpcTransport *transport = data;
 	NbhGrpcCall *call;
 
-	if (frame->hd.type == NGHTTP2_HEADERS) {
+	if (frame->hd.type == NGHTTP2_DATA) { /* on_begin_frame() does not see these */
+		(void)nbh_h2guard_received(&transport->guard, &frame->hd, g_get_monotonic_time());
+	} else if (frame->hd.type == NGHTTP2_HEADERS) {
 		call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 		if (call)
 			nbh_grpc_call_on_headers_end(call, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
@@ -348,6 +358,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 	GrpcTransport *transport = data;
 
 	(void)session;
+	(void)nbh_h2guard_sent(&transport->guard, frame, g_get_monotonic_time());
 	if (frame->hd.type != NGHTTP2_GOAWAY)
 		return 0;
 	g_free(transport->h2_error);
@@ -366,18 +377,23 @@ static nghttp2_session *open_session(GrpcTransport *transport)
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, NBH_GRPC_HEADERS_MAX_BYTES },
 	};
 	nghttp2_session_callbacks *callbacks = NULL;
+	nghttp2_option *option = NULL;
 	nghttp2_session *session = NULL;
 
-	if (nghttp2_session_callbacks_new(&callbacks))
+	if (nghttp2_session_callbacks_new(&callbacks) || nghttp2_option_new(&option))
 		g_error("out of memory");
+	/* The guard is stricter, and knows what it was. */
+	nghttp2_option_set_max_outbound_ack(option, 2 * NBH_H2_CONTROL_BURST);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_not_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
-	if (nghttp2_session_client_new(&session, callbacks, transport))
+	if (nghttp2_session_client_new2(&session, callbacks, transport, option))
 		g_error("out of memory");
+	nghttp2_option_del(option);
 	nghttp2_session_callbacks_del(callbacks);
 	nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, G_N_ELEMENTS(settings));
 	nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW_BYTES);
@@ -408,6 +424,7 @@ static void on_up(NbhStream *stream, gpointer owner)
 	(void)stream;
 	transport->is_up = TRUE;
 	transport->received_usec = g_get_monotonic_time();
+	nbh_h2guard_init(&transport->guard, transport->received_usec);
 	transport->session = open_session(transport);
 	transport->settings_id = g_timeout_add(transport->channel->settings_ms, on_no_settings, transport);
 	for (GList *link = transport->calls.head; link; link = next) {
@@ -460,10 +477,44 @@ static gboolean feed(GrpcTransport *transport, const guint8 *data, gsize len)
 		n = nghttp2_session_mem_recv(transport->session, data, len);
 	}
 	if (n < 0) {
-		fail(transport, nghttp2_strerror((int)n));
+		g_autofree char *problem = g_strdup_printf("HTTP/2 error: %s", nghttp2_strerror((int)n));
+
+		fail(transport, problem);
+		return FALSE;
+	}
+	if (transport->guard.broken) {
+		g_autofree char *problem = g_strdup_printf("the server sends %s; ask its administrator",
+							   transport->guard.broken);
+
+		fail(transport, problem);
 		return FALSE;
 	}
 	return TRUE;
+}
+
+static gboolean on_pause_over(gpointer data)
+{
+	GrpcTransport *transport = data;
+
+	transport->pause_id = 0;
+	nbh_stream_hold(transport->stream, FALSE);
+	return G_SOURCE_REMOVE;
+}
+
+/* The owners' callbacks may free the channel. */
+static void deliver_paced(GrpcTransport *transport, NbhGrpcChannel *channel)
+{
+	guint pause_ms;
+
+	nbh_grpc_channel_ref(channel);
+	nbh_grpc_deliver(channel);
+	pause_ms = nbh_grpc_pace_end(channel);
+	nbh_grpc_channel_unref(channel);
+	if (!pause_ms || transport->is_dead)
+		return;
+	clear_source_id(&transport->pause_id);
+	transport->pause_id = g_timeout_add(pause_ms, on_pause_over, transport);
+	nbh_stream_hold(transport->stream, TRUE);
 }
 
 static void on_readable(NbhStream *stream, gpointer owner)
@@ -474,6 +525,7 @@ static void on_readable(NbhStream *stream, gpointer owner)
 
 	(void)stream;
 	g_rc_box_acquire(transport);
+	nbh_grpc_pace_begin(channel);
 	for (guint i = 0; i < READ_BLOCKS_MAX; i++) {
 		gssize n = nbh_stream_read(transport->stream, block, sizeof(block));
 
@@ -482,8 +534,8 @@ static void on_readable(NbhStream *stream, gpointer owner)
 	}
 	if (!transport->is_dead)
 		flush(transport); /* PINGs are answered before anything else happens */
+	deliver_paced(transport, channel);
 	transport_unref(transport);
-	nbh_grpc_deliver(channel);
 }
 
 static void on_writable(NbhStream *stream, gpointer owner)

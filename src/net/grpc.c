@@ -57,7 +57,12 @@ static void channel_destroy(gpointer data)
 	nbh_dial_unref(channel->dial);
 }
 
-static void channel_unref(NbhGrpcChannel *channel)
+void nbh_grpc_channel_ref(NbhGrpcChannel *channel)
+{
+	g_rc_box_acquire(channel);
+}
+
+void nbh_grpc_channel_unref(NbhGrpcChannel *channel)
 {
 	g_rc_box_release_full(channel, channel_destroy);
 }
@@ -87,6 +92,7 @@ NbhGrpcChannel *nbh_grpc_channel_new(const char *url, NbhDial *dial, GError **er
 	channel->keepalive_ms = KEEPALIVE_MS;
 	channel->keepalive_ack_ms = KEEPALIVE_ACK_MS;
 	channel->probe_ack_ms = PROBE_ACK_MS;
+	nbh_grpc_pace_init(channel);
 	channel->authority = g_strdup_printf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
 	return channel;
 }
@@ -125,7 +131,7 @@ void nbh_grpc_channel_free(NbhGrpcChannel *channel)
 	if (channel->deliver_id)
 		g_source_remove(channel->deliver_id);
 	channel->deliver_id = 0;
-	channel_unref(channel);
+	nbh_grpc_channel_unref(channel);
 }
 
 GrpcTransport *nbh_grpc_current_transport(NbhGrpcChannel *channel)
@@ -141,7 +147,7 @@ void nbh_grpc_deliver(NbhGrpcChannel *channel)
 
 	if (channel->delivering || channel->is_freed)
 		return;
-	g_rc_box_acquire(channel);
+	nbh_grpc_channel_ref(channel);
 	/* What callbacks add waits for the next turn of the loop. */
 	for (; n_ready > 0 && channel->ready.head; n_ready--) {
 		NbhGrpcCall *call = channel->ready.head->data;
@@ -156,7 +162,7 @@ void nbh_grpc_deliver(NbhGrpcChannel *channel)
 		g_source_remove(channel->deliver_id);
 		channel->deliver_id = 0;
 	}
-	channel_unref(channel);
+	nbh_grpc_channel_unref(channel);
 }
 
 static gboolean on_deliver(gpointer data)

@@ -81,6 +81,6 @@ const char *nbh_h2guard_sent(NbhH2Guard *guard, const nghttp2_frame *frame, gint
 	/* The others are ours: a call that is over or was cancelled. */
 	if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
 	    frame->rst_stream.error_code != NGHTTP2_CANCEL)
-		take(guard, DEAR_POINTS, "too many streams that break the rules", now_usec);
+		take(guard, DEAR_POINTS, "too many frames that break the rules", now_usec);
 	return guard->broken;
 }

@@ -2,7 +2,7 @@ noinst_LIBRARIES += %D%/libnbh-net.a
 %C%_libnbh_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(OPENSSL_CFLAGS) $(MNL_CFLAGS)
 %C%_libnbh_net_a_SOURCES = \
 	%D%/dial.c %D%/dial.h \
-	%D%/grpc.c %D%/grpc.h %D%/grpc-call.c %D%/grpc-private.h %D%/grpc-transport.c \
+	%D%/grpc.c %D%/grpc.h %D%/grpc-call.c %D%/grpc-pace.c %D%/grpc-private.h %D%/grpc-transport.c \
 	%D%/netmon.c %D%/netmon.h \
 	%D%/proxy.c %D%/proxy.h \
 	%D%/stream.c %D%/stream.h \

@@ -27,7 +27,7 @@ struct _NbhStream {
 	const NbhStreamEvents *events;
 	gpointer owner;
 	Phase phase;
-	gboolean is_server, is_closed, is_freed, want_write;
+	gboolean is_server, is_closed, is_freed, want_write, is_held;
 	char *host; /* client side */
 	guint16 port;
 	guint deadline_ms;
@@ -301,7 +301,7 @@ static void step(NbhStream *stream)
 /* What OpenSSL has read ahead makes no descriptor readable (libraries.md 3.6). */
 static gboolean has_more(const NbhStream *stream)
 {
-	return is_alive(stream) && stream->link && nbh_tls_link_has_more(stream->link);
+	return is_alive(stream) && !stream->is_held && stream->link && nbh_tls_link_has_more(stream->link);
 }
 
 static gboolean on_again(gpointer data)
@@ -586,6 +586,23 @@ void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpo
 {
 	stream->events = events;
 	stream->owner = owner;
+}
+
+void nbh_stream_hold(NbhStream *stream, gboolean hold)
+{
+	if (stream->is_closed || stream->phase != UP || stream->is_held == hold)
+		return;
+	stream->is_held = hold;
+	if (hold) {
+		/* Not only other conditions: a hang-up would wake the loop all the time. */
+		drop_watch(stream);
+		clear_source_id(&stream->again_id);
+		return;
+	}
+	add_watch(stream);
+	/* OpenSSL may have read ahead, and the descriptor has nothing to say. */
+	if (!stream->again_id)
+		stream->again_id = g_idle_add_full(G_PRIORITY_DEFAULT, on_again, stream, NULL);
 }
 
 void nbh_stream_want_write(NbhStream *stream, gboolean want)

@@ -42,6 +42,8 @@ gssize nbh_stream_read(NbhStream *stream, guint8 *buf, gsize size);
 gssize nbh_stream_write(NbhStream *stream, const guint8 *data, gsize len);
 /* Another owner takes over, e.g. a protocol after sniffing; legal inside callbacks. */
 void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpointer owner);
+/* Nothing is read or written until it is let go again; the far end waits, and so does its end. */
+void nbh_stream_hold(NbhStream *stream, gboolean hold);
 void nbh_stream_want_write(NbhStream *stream, gboolean want);
 gboolean nbh_stream_is_tls(NbhStream *stream);        /* from on_up on */
 GSocketAddress *nbh_stream_remote(NbhStream *stream); /* borrowed; the proxy, if there is one; NULL before on_up */

@@ -345,6 +345,17 @@ void test_h2_ping(TestH2Conn *conn)
 	flush(conn);
 }
 
+void test_h2_raw(TestH2Conn *conn, gconstpointer data, gsize len)
+{
+	g_byte_array_append(conn->out, data, (guint)len);
+	flush(conn);
+}
+
+gboolean test_h2_is_over(TestH2Conn *conn)
+{
+	return conn->stream == NULL;
+}
+
 void test_h2_hang_up(TestH2Conn *conn)
 {
 	g_clear_pointer(&conn->stream, nbh_stream_free);

@@ -41,6 +41,8 @@ void test_h2_trailers(TestH2Conn *conn, int32_t stream_id, const char *const *pa
 void test_h2_reset(TestH2Conn *conn, int32_t stream_id, guint32 code);
 void test_h2_goaway(TestH2Conn *conn, int32_t last_stream_id, guint32 code, const char *text);
 void test_h2_ping(TestH2Conn *conn);
+void test_h2_raw(TestH2Conn *conn, gconstpointer data, gsize len); /* as it is, at once */
+gboolean test_h2_is_over(TestH2Conn *conn);
 void test_h2_hang_up(TestH2Conn *conn);
 void test_h2_freeze(TestH2Conn *conn); /* as a stopped process: reads and answers nothing any more */
 
