@@ -127,10 +127,23 @@ static char *describe(int status, const char *message)
 	return message && *message ? g_strdup(message) : g_strdup_printf("gRPC status %d", status);
 }
 
-/* Errors that any call may end with; refusals of a Login are in login_error(). */
-static GError *call_error(int status, const char *message)
+/* What the server itself said does not name it. Takes text; free the result. */
+static char *name_server(const NbhMgmt *mgmt, char *text)
 {
-	g_autofree char *text = describe(status, message);
+	const char *authority = nbh_grpc_channel_authority(mgmt->channel);
+	char *named;
+
+	if (strstr(text, authority))
+		return text;
+	named = g_strdup_printf("%s: %s", authority, text);
+	g_free(text);
+	return named;
+}
+
+/* Errors that any call may end with; refusals of a Login are in login_error(). */
+static GError *call_error(const NbhMgmt *mgmt, int status, const char *message)
+{
+	g_autofree char *text = name_server(mgmt, describe(status, message));
 
 	switch (status) {
 	case NBH_GRPC_UNIMPLEMENTED:
@@ -224,7 +237,7 @@ static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "management refused the setup key: %s; make a new one and run "
 				   "netbird-helper login again", text);
-	return call_error(status, message);
+	return call_error(mgmt, status, message);
 }
 
 static gboolean open_login(NbhMgmt *mgmt, GBytes *reply, NbhMgmtUpdate *ret_update, GError **error)
@@ -268,7 +281,8 @@ static void on_login_reply(int status, const char *message, GBytes *reply, gpoin
 	}
 	if (!open_login(mgmt, reply, &update, &cause)) {
 		error = g_error_new(NBH_MGMT_ERROR, NBH_MGMT_PROTOCOL,
-				    "management: the answer to Login cannot be used: %s", cause->message);
+				    "management: %s: the answer to Login cannot be used: %s",
+				    nbh_grpc_channel_authority(mgmt->channel), cause->message);
 		finish(mgmt, &mgmt->login, error);
 		return;
 	}
@@ -310,7 +324,7 @@ static void on_logout_reply(int status, const char *message, GBytes *reply, gpoi
 		return;
 	/* Deleted there already, or logged out before: what was wanted is so. */
 	if (status != NBH_GRPC_OK && status != NBH_GRPC_NOT_FOUND)
-		error = call_error(status, message);
+		error = call_error(mgmt, status, message);
 	finish(mgmt, &mgmt->logout, error);
 }
 
@@ -485,7 +499,8 @@ static void on_sync_message(NbhGrpcCall *call, const guint8 *data, gsize len, gp
 
 	(void)call;
 	if (!open_sync(mgmt, data, len, &plain, &update, &error)) {
-		g_autofree char *why = g_strdup_printf("management sent something that cannot be used: %s",
+		g_autofree char *why = g_strdup_printf("%s: management sent something that cannot be used: %s",
+						       nbh_grpc_channel_authority(mgmt->channel),
 						       error->message);
 
 		sync_failed(mgmt, why);
@@ -642,10 +657,12 @@ static void on_key(int status, const char *message, GBytes *reply, gpointer data
 	mgmt->key_call = NULL;
 	mgmt->waiting = 0;
 	if (status != NBH_GRPC_OK)
-		error = call_error(status, message);
+		error = call_error(mgmt, status, message);
 	else if (!read_key(mgmt, reply, &key, &cause))
 		error = g_error_new(NBH_MGMT_ERROR, NBH_MGMT_PROTOCOL,
-				    "the answer to GetServerKey cannot be used: %s", cause->message);
+				    "%s: the answer to GetServerKey cannot be used: %s; is this a NetBird "
+				    "management server?",
+				    nbh_grpc_channel_authority(mgmt->channel), cause->message);
 	if (error) {
 		key_failed(mgmt, waiting, error);
 		return;

@@ -325,7 +325,9 @@ static void end_by_reset(NbhGrpcCall *call, guint32 error_code)
 		break;
 	case NGHTTP2_REFUSED_STREAM:
 		nbh_grpc_call_end(call, NBH_GRPC_UNAVAILABLE,
-				  g_strdup_printf("%s: the server refused the call", authority));
+				  g_strdup_printf("%s: %s", authority,
+						  call->transport->goaway ? call->transport->goaway
+									  : "the server refused the call"));
 		break;
 	case NGHTTP2_ENHANCE_YOUR_CALM:
 		nbh_grpc_call_end(call, NBH_GRPC_RESOURCE_EXHAUSTED,
@@ -417,12 +419,14 @@ void nbh_grpc_call_on_close(NbhGrpcCall *call, guint32 error_code)
 		nbh_grpc_call_end(call, parse_status(status), text ? clean_text(text) : g_strdup(""));
 }
 
-/* A unary call has exactly one answer: deliver_done() looks at the number. */
+/* A unary call has exactly one answer; deliver_done() looks at the number when it has ended already. */
 static void take_reply(NbhGrpcCall *call, const guint8 *data, gsize len)
 {
-	call->n_replies++;
-	if (!call->reply)
+	if (++call->n_replies == 1)
 		call->reply = g_bytes_new(data, len);
+	else
+		nbh_grpc_call_end(call, NBH_GRPC_INTERNAL,
+				  g_strdup_printf("%s: more than one answer", call->channel->authority));
 }
 
 static void deliver_messages(NbhGrpcCall *call)

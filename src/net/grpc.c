@@ -102,6 +102,11 @@ const char *nbh_grpc_channel_url(const NbhGrpcChannel *channel)
 	return channel->url;
 }
 
+const char *nbh_grpc_channel_authority(const NbhGrpcChannel *channel)
+{
+	return channel->authority;
+}
+
 void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why)
 {
 	while (channel->transports.head)

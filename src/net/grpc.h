@@ -45,6 +45,7 @@ typedef struct {
  */
 NbhGrpcChannel *nbh_grpc_channel_new(const char *url, NbhDial *dial, GError **error);
 const char *nbh_grpc_channel_url(const NbhGrpcChannel *channel);
+const char *nbh_grpc_channel_authority(const NbhGrpcChannel *channel); /* "HOST:PORT", as in messages */
 /* Drops the connection; its calls end with UNAVAILABLE. The next call connects anew. */
 void nbh_grpc_channel_reset(NbhGrpcChannel *channel, const char *why);
 /*

@@ -413,6 +413,8 @@ static char *connect_error(const NbhStream *stream, const GError *error)
 			return g_strdup("no route to the host");
 		case G_IO_ERROR_NETWORK_UNREACHABLE:
 			return g_strdup("the network is unreachable");
+		case G_IO_ERROR_CONNECTION_CLOSED:
+			return g_strdup("reset by the server");
 		default:
 			break;
 		}

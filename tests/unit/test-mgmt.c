@@ -387,8 +387,8 @@ static void test_refusals(void)
 		{ 3, "malformed setup key", "SECRET-KEY", NBH_MGMT_REFUSED, "refused the setup key" },
 		{ 16, "token", NULL, NBH_MGMT_REFUSED, "use a setup key" },
 		{ 12, "unknown method Login", NULL, NBH_MGMT_PROTOCOL, "this is no NetBird management server" },
-		{ 13, "failed handling request", NULL, NBH_MGMT_UNREACHABLE, "management: failed handling request" },
-		{ 14, NULL, NULL, NBH_MGMT_UNREACHABLE, "management: gRPC status 14" },
+		{ 13, "failed handling request", NULL, NBH_MGMT_UNREACHABLE, ": failed handling request" },
+		{ 14, NULL, NULL, NBH_MGMT_UNREACHABLE, ": gRPC status 14" },
 	};
 
 	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -403,6 +403,7 @@ static void test_refusals(void)
 		g_test_message("%s", lab.error->message);
 		g_assert_nonnull(strstr(lab.error->message, cases[i].expected));
 		g_assert_null(strstr(lab.error->message, "SECRET"));
+		g_assert_true(cases[i].code == NBH_MGMT_REFUSED || strstr(lab.error->message, "127.0.0.1:"));
 		g_assert_cmpuint(lab.n_login, ==, 1);
 		g_assert_cmpuint(lab.n_setup_keys, ==, cases[i].setup_key ? 1 : 0);
 		lab_close(&lab);
