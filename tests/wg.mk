@@ -2,7 +2,7 @@
 wg_test_libs = wg/libnbh-wg.a $(BASE_LIBS) $(MNL_LIBS)
 
 wg_unit_tests = %D%/unit/test-wg-plan %D%/unit/test-wg-policy %D%/unit/test-wg-genlmsg \
-	%D%/unit/test-wg-report
+	%D%/unit/test-wg-report %D%/unit/test-wg-silence
 wg_contract_tests = %D%/contract/contract-wg-fake %D%/contract/contract-wg-uapi \
 	%D%/contract/contract-wg-netlink
 check_PROGRAMS += $(wg_unit_tests) $(wg_contract_tests)
@@ -23,6 +23,10 @@ TESTS += $(wg_unit_tests) $(wg_contract_tests)
 %C%_unit_test_wg_report_SOURCES = %D%/unit/test-wg-report.c %D%/lib/tap.h
 %C%_unit_test_wg_report_CFLAGS = $(AM_CFLAGS)
 %C%_unit_test_wg_report_LDADD = $(wg_test_libs)
+
+%C%_unit_test_wg_silence_SOURCES = %D%/unit/test-wg-silence.c %D%/lib/tap.h
+%C%_unit_test_wg_silence_CFLAGS = $(AM_CFLAGS)
+%C%_unit_test_wg_silence_LDADD = $(wg_test_libs)
 
 %C%_contract_contract_wg_fake_SOURCES = %D%/contract/contract-wg-backend.c %D%/lib/tap.h
 %C%_contract_contract_wg_fake_CPPFLAGS = $(AM_CPPFLAGS) -DBACKEND=wg_backend_fake

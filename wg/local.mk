@@ -20,6 +20,7 @@ noinst_LIBRARIES += %D%/libnbh-wg.a
 	%D%/plan.c %D%/plan.h \
 	%D%/policy.c %D%/policy.h \
 	%D%/report.c %D%/report.h \
+	%D%/silence.c %D%/silence.h \
 	%D%/spawn.c %D%/spawn.h \
 	%D%/uapimsg.c %D%/uapimsg.h \
 	%D%/wanted.c %D%/wanted.h \

@@ -11,6 +11,7 @@
 void wg_report_changed(struct wg_report *report, nbh_mono now)
 {
 	report->fast_until = nbh_mono_add_ms(now, WG_REPORT_FAST_FOR_MS);
+	report->await_until = nbh_mono_add_ms(now, WG_REPORT_AWAIT_FOR_MS);
 	report->next = now;
 }
 
@@ -33,7 +34,8 @@ bool wg_report_differs(const struct nbh_wgstatus *then, const struct nbh_wgstatu
 
 		if (nbh_key_compare(&a->public_key, &b->public_key) != 0 ||
 		    !nbh_endpoint_equal(&a->endpoint, &b->endpoint) ||
-		    a->last_handshake_unix_ms != b->last_handshake_unix_ms)
+		    a->last_handshake_unix_ms != b->last_handshake_unix_ms ||
+		    a->silent_since_unix_ms != b->silent_since_unix_ms)
 			return true;
 
 		if (bytes_due && (a->rx_bytes != b->rx_bytes || a->tx_bytes != b->tx_bytes))
@@ -43,7 +45,7 @@ bool wg_report_differs(const struct nbh_wgstatus *then, const struct nbh_wgstatu
 	return false;
 }
 
-static int take_peers(struct nbh_wgstatus *status, const struct wg_dev *dev)
+static int take_peers(struct nbh_wgstatus *status, const struct wg_dev *dev, const struct wg_silence *silence)
 {
 	status->peers = calloc(dev->n_peers ? dev->n_peers : 1, sizeof(*status->peers));
 	if (!status->peers)
@@ -59,6 +61,7 @@ static int take_peers(struct nbh_wgstatus *status, const struct wg_dev *dev)
 			.last_handshake_unix_ms = peer->last_handshake_unix_ms,
 			.rx_bytes = peer->rx_bytes,
 			.tx_bytes = peer->tx_bytes,
+			.silent_since_unix_ms = wg_silence_since(silence, i),
 		};
 	}
 
@@ -87,19 +90,46 @@ static bool is_due(const struct wg_report *report, const struct nbh_wgstatus *st
 	return !report->is_written || wg_report_differs(&report->written, status, bytes_due);
 }
 
+/* A first handshake, when it comes, is news that somebody waits for. */
+static bool is_one_awaited(const struct wg_dev *dev)
+{
+	for (size_t i = 0; i < dev->n_peers; i++)
+		if (dev->peers[i].last_handshake_unix_ms == 0 && nbh_endpoint_is_set(&dev->peers[i].endpoint) &&
+		    !nbh_addr_is_loopback(&dev->peers[i].endpoint.addr))
+			return true;
+
+	return false;
+}
+
+static nbh_mono next_look(const struct wg_report *report, const struct wg_dev *dev, nbh_mono now)
+{
+	nbh_mono next = nbh_mono_add_ms(now, WG_REPORT_SLOW_MS);
+
+	if (nbh_mono_before(now, report->fast_until))
+		next = nbh_mono_add_ms(now, WG_REPORT_FAST_MS);
+	else if (dev && nbh_mono_before(now, report->await_until) && is_one_awaited(dev))
+		next = nbh_mono_add_ms(now, WG_REPORT_AWAIT_MS);
+
+	if (dev && nbh_mono_before(report->silence.next, next))
+		next = report->silence.next;
+	return next;
+}
+
 int wg_report_update(struct wg_report *report, int wg_dirfd, const struct nbh_wgstatus *head,
                      const struct wg_dev *dev, int64_t unix_ms, nbh_mono now, struct nbh_why *why)
 {
 	struct nbh_wgstatus status = *head;
 	int r;
 
-	report->next = nbh_mono_add_ms(now, nbh_mono_before(now, report->fast_until) ?
-	                                    WG_REPORT_FAST_MS : WG_REPORT_SLOW_MS);
+	r = dev ? wg_silence_look(&report->silence, dev, unix_ms, now) : 0;
+	report->next = next_look(report, r == 0 ? dev : NULL, now);
+	if (r < 0)
+		return r;
 	status.peers = NULL;
 	status.n_peers = 0;
 	status.updated_unix_ms = unix_ms;
 	if (dev) {
-		r = take_peers(&status, dev);
+		r = take_peers(&status, dev, &report->silence);
 		if (r < 0)
 			return r;
 		if (!is_due(report, &status, now)) {
@@ -130,4 +160,5 @@ int wg_report_update(struct wg_report *report, int wg_dirfd, const struct nbh_wg
 void wg_report_clear(struct wg_report *report)
 {
 	nbh_wgstatus_clear(&report->written);
+	wg_silence_clear(&report->silence);
 }

@@ -3,25 +3,27 @@
 
 #include "base/mono.h"
 #include "base/statusfile.h"
+#include "wg/silence.h"
 
 #include <stdbool.h>
 
 /*
  * The way back: wg/status.json. Reading the kernel is cheap, waking everybody who watches the file
- * is not: it is written when an endpoint, a handshake or a refusal changed, for bytes alone at most
- * once a minute. No clock and no system in here but the write.
+ * is not: it is written when an endpoint, a handshake or a refusal changed or a peer fell silent, for
+ * bytes alone at most once a minute. No clock and no system in here but the write.
  */
-struct wg_dev;
-
 #define WG_REPORT_FAST_MS 250    /* for WG_REPORT_FAST_FOR_MS after a change */
 #define WG_REPORT_FAST_FOR_MS 3000
+#define WG_REPORT_AWAIT_MS 1000  /* while a peer has an endpoint and no handshake yet, */
+#define WG_REPORT_AWAIT_FOR_MS 30000 /* ... but not longer after a change */
 #define WG_REPORT_SLOW_MS 10000
 #define WG_REPORT_BYTES_MS 60000
 
 struct wg_report {
 	struct nbh_wgstatus written; /* owned: what the file says */
 	bool is_written;
-	nbh_mono written_at, fast_until, next;
+	nbh_mono written_at, fast_until, await_until, next;
+	struct wg_silence silence;
 };
 
 /* Something was changed: look often for a while. */

@@ -16,6 +16,7 @@
 
 #define STATUS_DELAY_MS 200
 #define WRITE_AGAIN_MS 2000
+#define SRFLX_ASK_EVERY_MS 5000
 
 /* ---- status ---------------------------------------------------------------------------------- */
 
@@ -237,6 +238,25 @@ void nbh_engine_network_changed(gpointer owner)
 	nbh_peers_network(engine->peers);
 
 	nbh_engine_try_management(engine);
+
+	if (engine->signal)
+		nbh_signal_grpc.network_changed(engine->signal);
+}
+
+/*
+ * Ours may have been the NAT that has another address now: the offers that follow need the right one,
+ * and a connection to signal that lives. Not as often as a peer can lose paths.
+ */
+void nbh_engine_path_lost(gpointer owner)
+{
+	Engine *engine = owner;
+	nbh_mono now = nbh_mono_now();
+
+	if (engine->srflx_asked.usec && nbh_mono_diff_ms(now, engine->srflx_asked) < SRFLX_ASK_EVERY_MS)
+		return;
+
+	engine->srflx_asked = now;
+	nbh_srflx_ask(engine->srflx);
 
 	if (engine->signal)
 		nbh_signal_grpc.network_changed(engine->signal);

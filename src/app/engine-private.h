@@ -50,6 +50,7 @@ typedef struct {
 	NbhPublish *publish;
 	NbhPeers *peers;
 	NbhSrflx *srflx;
+	nbh_mono srflx_asked; /* because a path was lost */
 	NbhDirwatch *watch;
 	NbhCache *cache;
 	NbhLocalNetwork network;
@@ -88,6 +89,7 @@ void nbh_engine_network_changed(gpointer owner);
 void nbh_engine_facts_changed(gpointer owner);
 void nbh_engine_path_changed(gpointer owner);
 void nbh_engine_publish_device(Engine *engine);
+void nbh_engine_path_lost(gpointer owner);
 gboolean nbh_engine_refresh_stun(gpointer owner);
 void nbh_engine_source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_source, gpointer owner);
 extern const NbhPublishEvents nbh_engine_publish_events;

@@ -396,7 +396,8 @@ static guint16 old_loopback_port(const struct nbh_peersfile *file)
 
 static gboolean open_modules(Engine *engine, GError **error)
 {
-	static const NbhPeersEvents peers_events = { nbh_engine_path_changed, nbh_engine_status_changed, nbh_engine_source_of };
+	static const NbhPeersEvents peers_events = { nbh_engine_path_changed, nbh_engine_status_changed, nbh_engine_source_of,
+		                                     nbh_engine_path_lost };
 	static const NbhIceEvents ice_events = { on_ice_ready,  on_ice_down,   on_ice_session, on_ice_selected,
 		                                 on_ice_failed, on_ice_lost, on_ice_mapped, on_ice_heard };
 	struct nbh_peersfile old;

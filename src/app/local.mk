@@ -9,7 +9,7 @@ noinst_LIBRARIES += %D%/libnbh-app.a
 	%D%/engine.c %D%/engine.h %D%/engine-local.c %D%/engine-network.c %D%/engine-private.h %D%/engine-reload.c %D%/engine-servers.c \
 	%D%/oneshot.c %D%/oneshot.h %D%/options.c %D%/options.h \
 	%D%/meta.c %D%/meta.h \
-	%D%/peers.c %D%/peers.h %D%/peers-act.c %D%/peers-private.h \
+	%D%/peers.c %D%/peers.h %D%/peers-act.c %D%/peers-private.h %D%/peers-wg.c \
 	%D%/reload.c %D%/reload.h \
 	%D%/srflx.c %D%/srflx.h \
 	%D%/status.c %D%/status.h %D%/status-show.c

@@ -1,7 +1,7 @@
 #ifndef NBH_APP_PEERS_PRIVATE_H
 #define NBH_APP_PEERS_PRIVATE_H
 
-/* Shared by peers.c (table, events, timer) and peers-act.c (actions). Nobody else includes this. */
+/* Shared by peers.c (table, events, timer), peers-act.c (actions) and peers-wg.c. Nobody else includes this. */
 
 #include "app/peers.h"
 #include "core/allowance.h"
@@ -15,7 +15,7 @@ typedef struct {
 	gboolean started;
 	GBytes *initiation; /* owned; captured at the loopback socket; NULL: none */
 	struct nbh_addr source; /* the kernel's source towards the path, at the time it was selected */
-	gint64 changed_unix_ms, handshake_unix_ms;
+	gint64 changed_unix_ms, handshake_unix_ms, silent_unix_ms;
 	guint64 rx_bytes, tx_bytes;
 	NbhAllowance messages, sessions; /* what it may still say */
 	guint n_dropped, n_refused;
@@ -66,6 +66,8 @@ Peer *nbh_peers_find(NbhPeers *peers, const struct nbh_key *key);
 /* Makes the loop come back at that time, if it would not come earlier. */
 void nbh_peers_wake_at(NbhPeers *peers, nbh_mono at);
 void nbh_peers_queue(NbhPeers *peers, const struct nbh_key *key, const NbhConnEvent *event);
+/* Has the machines take what was queued; nothing while it runs already. */
+void nbh_peers_run(NbhPeers *peers);
 void nbh_peers_act(NbhPeers *peers, Peer *peer, const NbhConnAction *action);
 /* Whether it was waiting. */
 gboolean nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key);

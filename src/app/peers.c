@@ -102,11 +102,15 @@ static void step(NbhPeers *peers, Peer *peer, NbhConnEvent *event, nbh_mono now)
 	peer->changed_unix_ms = g_get_real_time() / 1000;
 	log_change(peer, &actions, now);
 	peers->events.on_status(peers->owner);
+
+	if (actions.from == NBH_CONN_UP && actions.to != NBH_CONN_IDLE && actions.to != NBH_CONN_DOWN &&
+	    peers->events.on_lost)
+		peers->events.on_lost(peers->owner);
 }
 
 /* ---- the one queue and the one timer ------------------------------------------------------- */
 
-static void run(NbhPeers *peers)
+void nbh_peers_run(NbhPeers *peers)
 {
 	nbh_mono now;
 
@@ -130,7 +134,7 @@ static void run(NbhPeers *peers)
 static void give(NbhPeers *peers, const struct nbh_key *key, const NbhConnEvent *event)
 {
 	nbh_peers_queue(peers, key, event);
-	run(peers);
+	nbh_peers_run(peers);
 }
 
 static gboolean on_timer(gpointer owner)
@@ -140,7 +144,7 @@ static gboolean on_timer(gpointer owner)
 	GHashTableIter iter;
 	gpointer value;
 
-	run(peers);
+	nbh_peers_run(peers);
 	peers->timer_at = NBH_MONO_NEVER;
 	g_source_set_ready_time(peers->timer, -1);
 	peers->running = TRUE; /* stepping may make events, not change the table */
@@ -164,7 +168,7 @@ static gboolean on_timer(gpointer owner)
 	}
 
 	peers->running = FALSE;
-	run(peers);
+	nbh_peers_run(peers);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -442,7 +446,7 @@ void nbh_peers_set_map(NbhPeers *peers, NbhNetmap *map)
 		nbh_log(NBH_LOG_INFO, "map", "peers-changed count=%u", peers->n_told);
 
 	close_strangers(peers);
-	run(peers);
+	nbh_peers_run(peers);
 	peers->events.on_path(peers->owner);
 	peers->events.on_status(peers->owner);
 }
@@ -465,7 +469,7 @@ void nbh_peers_set_candidates(NbhPeers *peers, const NbhCandidate *candidates, g
 			nbh_peers_resend_candidates(peers, peer);
 	}
 
-	run(peers);
+	nbh_peers_run(peers);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -562,7 +566,7 @@ static void give_all(NbhPeers *peers, const NbhConnEvent *event)
 	while (g_hash_table_iter_next(&iter, &key, NULL))
 		nbh_peers_queue(peers, key, event);
 
-	run(peers);
+	nbh_peers_run(peers);
 }
 
 void nbh_peers_signal_up(NbhPeers *peers)
@@ -602,7 +606,7 @@ void nbh_peers_ice_ready(NbhPeers *peers)
 	}
 
 	close_strangers(peers);
-	run(peers);
+	nbh_peers_run(peers);
 }
 
 void nbh_peers_ice_selected(NbhPeers *peers, const struct nbh_key *key, const NbhIcePair *pair)
@@ -664,35 +668,6 @@ void nbh_peers_wake(NbhPeers *peers, const struct nbh_key *key, const guint8 *da
 	give(peers, key, &event);
 }
 
-void nbh_peers_wg_status(NbhPeers *peers, const struct nbh_wgstatus *status)
-{
-	gint64 real_ms = g_get_real_time() / 1000;
-	nbh_mono now = nbh_mono_now();
-
-	for (gsize i = 0; i < status->n_peers; i++) {
-		const struct nbh_wgstatus_peer *seen = &status->peers[i];
-		Peer *peer = nbh_peers_find(peers, &seen->public_key);
-		NbhConnEvent event = { .type = NBH_CONN_EV_HANDSHAKE };
-
-		if (!peer)
-			continue;
-
-		peer->rx_bytes = seen->rx_bytes;
-		peer->tx_bytes = seen->tx_bytes;
-
-		if (seen->last_handshake_unix_ms == 0 || seen->last_handshake_unix_ms == peer->handshake_unix_ms)
-			continue;
-
-		peer->handshake_unix_ms = seen->last_handshake_unix_ms;
-		/* Not in the future: somebody may have set the clock back since. */
-		event.u.handshake_at = nbh_mono_add_ms(now, -MAX(0, real_ms - seen->last_handshake_unix_ms));
-		nbh_peers_queue(peers, &peer->key, &event);
-	}
-
-	run(peers);
-	peers->events.on_status(peers->owner);
-}
-
 void nbh_peers_network(NbhPeers *peers)
 {
 	GHashTableIter iter;
@@ -714,7 +689,7 @@ void nbh_peers_network(NbhPeers *peers)
 		nbh_peers_queue(peers, &peer->key, &event);
 	}
 
-	run(peers);
+	nbh_peers_run(peers);
 }
 
 gboolean nbh_peers_knows(NbhPeers *peers, const struct nbh_key *key)

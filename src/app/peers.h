@@ -24,6 +24,7 @@ typedef struct {
 	void (*on_status)(gpointer owner); /* something that status shows changed */
 	/* The kernel's own source towards an endpoint; leaves ret_source alone if there is no route. */
 	void (*source_of)(const struct nbh_endpoint *to, struct nbh_addr *ret_source, gpointer owner);
+	void (*on_lost)(gpointer owner); /* a path that was in use; may be NULL. Our mapped addresses may be others */
 } NbhPeersEvents;
 
 /* What status shows of one peer. Borrowed, valid inside the callback only. */

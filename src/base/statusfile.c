@@ -109,6 +109,9 @@ static int read_peer(const struct nbh_json_value *value, struct nbh_wgstatus_pee
 	if (r == 0)
 		r = get_uint(value, "txBytes", INT64_MAX, &peer->tx_bytes, why);
 
+	if (r == 0)
+		r = get_time(value, "silentSince", &peer->silent_since_unix_ms, why);
+
 	return r;
 }
 
@@ -234,6 +237,8 @@ static void put_peer(struct nbh_jsonw *w, const struct nbh_wgstatus_peer *peer)
 	nbh_jsonw_string(w, "lastHandshake", nbh_rfc3339(handshake > 0 ? handshake : -1, time));
 	nbh_jsonw_uint(w, "rxBytes", peer->rx_bytes);
 	nbh_jsonw_uint(w, "txBytes", peer->tx_bytes);
+	if (peer->silent_since_unix_ms > 0)
+		nbh_jsonw_string(w, "silentSince", nbh_rfc3339(peer->silent_since_unix_ms, time));
 	nbh_jsonw_close(w);
 }
 

@@ -14,6 +14,7 @@ struct nbh_wgstatus_peer {
 	struct nbh_endpoint endpoint;
 	int64_t last_handshake_unix_ms; /* 0: never */
 	uint64_t rx_bytes, tx_bytes;
+	int64_t silent_since_unix_ms; /* 0: it answers, as far as can be known */
 };
 
 struct nbh_wgstatus {

@@ -406,6 +406,16 @@ static void on_lost(NbhConnStep *s)
 		nbh_conn_lose_path(s, "ICE_LOST", FALSE);
 }
 
+/*
+ * A NAT forgot the mapping, or has another address now: nothing on this host shows it, and between
+ * helpers no STUN is sent. WireGuard would notice after 210 s.
+ */
+static void on_silent(NbhConnStep *s)
+{
+	if (s->conn->far_is_helper)
+		nbh_conn_lose_path(s, "SILENT", TRUE);
+}
+
 /* Rule 16: the same agent once more, and no word to the peer, who need not notice. */
 static void on_ice_gone(NbhConnStep *s)
 {
@@ -625,6 +635,7 @@ static const Handler handlers[NBH_CONN_N_EVENTS][NBH_CONN_N_STATES] = {
 	ROW(LOST,          nothing,        nothing,           nothing,            nothing,            nothing,            on_lost,           nothing,            nothing),
 	ROW(ICE_GONE,      nothing,        nothing,           nothing,            nothing,            on_ice_gone,        on_ice_gone,       nothing,            on_ice_gone),
 	ROW(HANDSHAKE,     nothing,        on_handshake,      on_handshake,       on_handshake,       on_handshake,       on_handshake,      on_handshake,       on_handshake),
+	ROW(SILENT,        nothing,        nothing,           nothing,            nothing,            nothing,            on_silent,         nothing,            nothing),
 	ROW(WAKE,          nothing,        on_wake,           on_more_traffic,    on_more_traffic,    on_more_traffic,    nothing,           nothing,            on_more_traffic),
 	ROW(SIGNAL_UP,     nothing,        nothing,           nothing,            on_link_change,     repeat_messages,    nothing,           on_link_change,     on_link_change),
 	ROW(NETWORK,       nothing,        nothing,           nothing,            on_link_change,     repeat_messages,    on_network_up,     on_link_change,     on_link_change),

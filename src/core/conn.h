@@ -16,7 +16,7 @@
  *                                                                         ADOPT -> UP, CHECKING
  *   CHECKING   agent open, candidates flow               agent, slot,     SELECTED -> UP;
  *                                                        ATTEMPT timer    FAILED, ATTEMPT -> BACKOFF
- *   UP         pair selected, direct path published      agent,           LOST, HANDSHAKE, NETWORK ->
+ *   UP         pair selected, direct path published      agent,           LOST, SILENT, HANDSHAKE, NETWORK ->
  *              (controlled, official: 100 ms later)      HANDSHAKE timer  DEGRADED; new OFFER -> QUEUED
  *   DEGRADED   as SIGNALING, while the lost direct path  OFFER timer      OFFER, ANSWER -> QUEUED
  *              stays published
@@ -98,6 +98,7 @@ typedef enum {
 	NBH_CONN_EV_LOST,         /* from ice: 6 s without authenticated STUN (official far end only) */
 	NBH_CONN_EV_ICE_GONE,     /* netbird-ice restarted: our agent does not exist any more */
 	NBH_CONN_EV_HANDSHAKE,    /* wg/status.json shows a handshake at time `at` */
+	NBH_CONN_EV_SILENT,       /* wg/status.json: what is sent is not answered any more */
 	NBH_CONN_EV_WAKE,         /* local traffic reached the loopback endpoint; has_initiation */
 	NBH_CONN_EV_SIGNAL_UP,    /* signal (re)connected */
 	NBH_CONN_EV_NETWORK,      /* local addresses changed; path_changed: the source towards the peer did */

@@ -19,7 +19,7 @@ static void source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_source
 	g_assert_cmpint(nbh_addr_parse("192.0.2.99", ret_source), ==, 0);
 }
 
-static const NbhPeersEvents peers_events = { on_path, on_status, source_of };
+static const NbhPeersEvents peers_events = { on_path, on_status, source_of, NULL };
 
 static void on_message(NbhSignal *signal, const struct nbh_key *from, const NbhSignalMessage *message, gpointer owner)
 {

@@ -27,7 +27,7 @@ static void source_of(const struct nbh_endpoint *to, struct nbh_addr *ret_source
 
 static const NbhIceEvents ice_events = { NULL }; /* it never gets to say anything */
 
-static const NbhPeersEvents peers_events = { on_anything, on_anything, source_of };
+static const NbhPeersEvents peers_events = { on_anything, on_anything, source_of, NULL };
 
 typedef struct {
 	struct nbh_key own, connected, waiting;

@@ -198,6 +198,8 @@ static void test_golden_wgstatus(void)
 	OK(status.n_peers == 2 && status.link_up && status.generation == 42, "values");
 	OK_INT(status.peers[0].last_handshake_unix_ms, UPDATED_UNIX_MS - 1000, "handshake");
 	OK_INT(status.peers[1].last_handshake_unix_ms, 0, "never");
+	OK_INT(status.peers[0].silent_since_unix_ms, UPDATED_UNIX_MS - 6000, "silent");
+	OK_INT(status.peers[1].silent_since_unix_ms, 0, "not silent");
 	OK_INT(nbh_wgstatus_write(dir, &status, &why), 0, "write");
 	check_written("status.json", "wg-status.json");
 	nbh_wgstatus_clear(&status);

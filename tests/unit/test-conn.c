@@ -507,6 +507,7 @@ static NbhConnEvent event_of(const Rig *rig, NbhConnEventType type, guint varian
 	case NBH_CONN_EV_OTHER_MESSAGE:
 	case NBH_CONN_EV_FAILED:
 	case NBH_CONN_EV_LOST:
+	case NBH_CONN_EV_SILENT:
 	case NBH_CONN_EV_ICE_GONE:
 	case NBH_CONN_EV_SIGNAL_UP:
 	case NBH_CONN_N_EVENTS:
@@ -1160,6 +1161,32 @@ static void test_heard_elsewhere(void)
 	}
 }
 
+/* Nothing is answered any more: between helpers the path is lost, and what WireGuard has stays. */
+static void test_silent(void)
+{
+	for (guint far_is_helper = 0; far_is_helper < 2; far_is_helper++) {
+		NbhPath path;
+		Rig rig;
+
+		rig_init(&rig, TRUE);
+		bring(&rig, NBH_CONN_UP, far_is_helper);
+		path = rig.conn.path;
+		give(&rig, NBH_CONN_EV_SILENT);
+		g_assert_cmpint(rig.conn.state, ==, far_is_helper ? NBH_CONN_DEGRADED : NBH_CONN_UP);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_SEND_OFFER), ==, far_is_helper);
+		g_assert_cmpuint(count(&rig, NBH_CONN_DO_PUBLISH), ==, 0);
+		if (!far_is_helper)
+			continue;
+
+		give(&rig, NBH_CONN_EV_SILENT);
+		g_assert_cmpuint(rig.out.n, ==, 0);
+		connect_rig(&rig, TRUE, "far", 2);
+		give_selected(&rig, "198.51.100.9:4500");
+		g_assert_cmpuint(publish_session(&rig), ==, path.session);
+		g_assert_cmpuint(rig.conn.path.endpoint.port, ==, 4500);
+	}
+}
+
 static void test_wakes_by_message(void)
 {
 	static const NbhConnEventType types[] = {
@@ -1517,6 +1544,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/forwarded-when-heard", test_forwarded_when_heard);
 	g_test_add_func("/core/conn/forwarded-in-vain", test_forwarded_in_vain);
 	g_test_add_func("/core/conn/heard-elsewhere", test_heard_elsewhere);
+	g_test_add_func("/core/conn/silent", test_silent);
 	g_test_add_func("/core/conn/wakes-by-message", test_wakes_by_message);
 	g_test_add_func("/core/conn/peer-without-ice", test_peer_without_ice);
 	g_test_add_func("/core/conn/handshakes", test_handshakes);

@@ -81,6 +81,52 @@ static void test_pace(void)
 	OK_INT(next_ms(103000), WG_REPORT_SLOW_MS, "then slowly");
 }
 
+/* A first handshake is news that somebody waits for. Not for ever, and not from a sleeping peer. */
+static void test_awaited(void)
+{
+	peer.last_handshake_unix_ms = 0;
+	peer.endpoint.addr = (struct nbh_addr){ .family = AF_INET, .bytes = { 203, 0, 113, 7 } };
+	wg_report_changed(&report, (nbh_mono){ 200000 * 1000 });
+	look(&dev, 203000);
+	OK_INT(next_ms(203000), WG_REPORT_AWAIT_MS, "after the fast looks: every second");
+	look(&dev, 229999);
+	OK_INT(next_ms(229999), WG_REPORT_AWAIT_MS, "for half a minute");
+	look(&dev, 230000);
+	OK_INT(next_ms(230000), WG_REPORT_SLOW_MS, "then slowly");
+
+	wg_report_changed(&report, (nbh_mono){ 300000 * 1000 });
+	peer.endpoint.addr.bytes[0] = 127;
+	look(&dev, 303000);
+	OK_INT(next_ms(303000), WG_REPORT_SLOW_MS, "one that sleeps is not awaited");
+	peer.endpoint.addr.bytes[0] = 203;
+	look(&dev, 303000);
+	OK_INT(next_ms(303000), WG_REPORT_AWAIT_MS, "another one is");
+	peer.last_handshake_unix_ms = 5;
+	look(&dev, 304000);
+	OK_INT(next_ms(304000), WG_REPORT_SLOW_MS, "until it is there");
+}
+
+static void test_silence(void)
+{
+	struct nbh_wgstatus back;
+
+	peer.rx_bytes++;
+	look(&dev, 400000);
+	peer.tx_bytes += 128;
+	look(&dev, 410000);
+	OK_INT(next_ms(410000), WG_REPORT_SLOW_MS, "no earlier than needed");
+	look(&dev, 420000);
+	OK_INT(next_ms(420000), 1000, "when it should have been answered");
+	look(&dev, 421000);
+	OK(look(&dev, 426000), "silence is news");
+	OK_INT(nbh_wgstatus_read(dirfd_, &back, NULL), 0, "read it");
+	OK_INT(back.peers[0].silent_since_unix_ms, 1700000000000 + 400000, "since it was heard last");
+	nbh_wgstatus_clear(&back);
+	OK(!look(&dev, 427000), "once");
+	peer.rx_bytes++;
+	OK(look(&dev, 428000), "and so is its end");
+}
+
 static void test_unreadable(void)
 {
 	struct nbh_wgstatus back;
@@ -120,6 +166,8 @@ int main(void)
 	test_pace();
 	test_unreadable();
 	test_refused_port();
+	test_awaited();
+	test_silence();
 	wg_report_clear(&report);
 	unlinkat(dirfd_, NBH_WGSTATUS_NAME, 0);
 	close(dirfd_);
