@@ -73,6 +73,12 @@ check_PROGRAMS += %D%/tools/hostile-peer
 %C%_tools_hostile_peer_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_tools_hostile_peer_LDADD = $(SERVER_TEST_LIBS)
 
+# A hub that says what a script wants; see its head. Run by tests/netns/case-hostile-hub.py.
+check_PROGRAMS += %D%/tools/bad-hub
+%C%_tools_bad_hub_SOURCES = %D%/tools/bad-hub.c
+%C%_tools_bad_hub_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_tools_bad_hub_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
+
 # Many far ends for one helper: see its head. Run by tests/lib/idlecost.py.
 check_PROGRAMS += %D%/tools/far-peers
 %C%_tools_far_peers_SOURCES = %D%/tools/far-peers.c %D%/tools/far-peers.h %D%/tools/far-wg.c

@@ -2,6 +2,7 @@
 
 #include "app/engine-private.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -10,6 +11,8 @@
  * Our own address and the network map: what management says about the network, checked and carried
  * to everybody whom it concerns. Many in a row are not applied one by one: the newest counts.
  */
+
+#define TRIM_DELAY_MS 2000 /* until files are written and connections begun or ended */
 
 /* ---- checking -------------------------------------------------------------------------------- */
 
@@ -108,6 +111,22 @@ void nbh_engine_apply_peer_config(Engine *engine, const NbhPeerConfig *config)
 		nbh_engine_candidates_changed(engine);
 }
 
+/* What thousands of peers have used is in small pieces all over the heap, which malloc keeps otherwise. */
+static gboolean on_trim(gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_engine_drop(&engine->trim_timer);
+	(void)malloc_trim(0);
+	return G_SOURCE_REMOVE;
+}
+
+void nbh_engine_trim_soon(Engine *engine)
+{
+	if (!engine->trim_timer)
+		engine->trim_timer = nbh_engine_once(TRIM_DELAY_MS, on_trim, engine);
+}
+
 void nbh_engine_apply_map(Engine *engine, NbhNetmap *map)
 {
 	g_autoptr(NbhNetmap) usable = NULL;
@@ -121,6 +140,10 @@ void nbh_engine_apply_map(Engine *engine, NbhNetmap *map)
 	usable = nbh_netmap_confine(map, &engine->peer_config.address, &engine->peer_config.address_v6);
 	nbh_log(NBH_LOG_INFO, "map", "map serial=%" G_GUINT64_FORMAT " peers=%zu skipped=%u", usable->serial,
 	        (size_t)usable->n_peers, usable->skipped->len);
+
+	if (MAX(engine->map ? engine->map->n_peers : 0, map->n_peers) > NBH_MAP_PEERS_USUAL)
+		nbh_engine_trim_soon(engine);
+
 	nbh_netmap_unref(engine->map);
 	engine->map = nbh_netmap_ref(usable);
 	nbh_peers_set_map(engine->peers, usable);

@@ -67,7 +67,7 @@ typedef struct {
 	gboolean mgmt_up, signal_up, refused;
 	NbhRefusals refusals;
 	NbhAllowance maps;
-	GSource *held_timer; /* owned; armed while something is held */
+	GSource *held_timer, *trim_timer; /* owned; armed while something is held, or to be given back */
 	gboolean held_peer_config;
 	NbhPeerConfig held_config;
 	NbhNetmap *held_map; /* ref */
@@ -106,6 +106,7 @@ void nbh_engine_apply_map(Engine *engine, NbhNetmap *map);
 /* TRUE: they come too fast; what it says about the network is kept for later, if nothing newer comes. */
 gboolean nbh_engine_hold(Engine *engine, const NbhMgmtUpdate *update);
 void nbh_engine_forget_held(Engine *engine);
+void nbh_engine_trim_soon(Engine *engine); /* gives free memory back to the system */
 
 /* engine-servers.c */
 void nbh_engine_servers_init(Engine *engine);

@@ -128,6 +128,9 @@ static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner
 	(void)mgmt;
 	apply(update, engine);
 
+	if (update->map_refused)
+		nbh_engine_trim_soon(engine);
+
 	if (!nbh_refusals_of_network(&engine->refusals))
 		nbh_cache_keep(engine->cache, update);
 }
@@ -296,6 +299,7 @@ void nbh_engine_disconnect(Engine *engine)
 	nbh_mgmt_grpc.free(engine->mgmt);
 	engine->mgmt = NULL;
 	nbh_engine_forget_held(engine);
+	nbh_engine_drop(&engine->trim_timer);
 	nbh_refusals_clear(&engine->refusals);
 	g_clear_pointer(&engine->dial, nbh_dial_unref);
 	engine->mgmt_up = engine->signal_up = FALSE;

@@ -2,8 +2,53 @@
 
 #include "app/peers-private.h"
 
+#include <sys/random.h>
+
 #include "base/log.h"
 #include "core/version.h"
+
+/* ICE characters (RFC 8445 5.3), 6 bits of randomness each. */
+static void random_ice_chars(char *ret, gsize n)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	guint8 bytes[64];
+
+	g_assert(n <= sizeof(bytes));
+
+	if (getrandom(bytes, n, 0) != (ssize_t)n)
+		g_error("getrandom failed"); /* cannot happen below 256 bytes once the pool is up */
+
+	for (gsize i = 0; i < n; i++)
+		ret[i] = alphabet[bytes[i] & 63];
+
+	ret[n] = '\0';
+}
+
+void nbh_peers_prepare(NbhConnEvent *event)
+{
+	event->random = g_random_int();
+	event->new_session.present = TRUE;
+
+	if (getrandom(event->new_session.bytes, NBH_SESSION_ID_LEN, 0) != NBH_SESSION_ID_LEN)
+		g_error("getrandom failed");
+
+	random_ice_chars(event->new_creds.ufrag, 16);
+	random_ice_chars(event->new_creds.pwd, 32);
+}
+
+gboolean nbh_peers_may_log(NbhPeers *peers)
+{
+	if (!nbh_allowance_take(&peers->lines, NBH_PEER_LINES_BURST, NBH_PEER_LINE_EVERY_MS, nbh_mono_now())) {
+		peers->n_untold++;
+		return FALSE;
+	}
+
+	if (peers->n_untold > 0)
+		nbh_log(NBH_LOG_NOTICE, "conn", "too-many-changes untold=%u", peers->n_untold);
+
+	peers->n_untold = 0;
+	return TRUE;
+}
 
 void nbh_peers_wake_at(NbhPeers *peers, nbh_mono at)
 {

@@ -44,7 +44,8 @@ struct _NbhPeers {
 	GHashTable *listed;   /* struct nbh_key -> NbhIceSession, owned: netbird-ice's listing */
 	GHashTable *sendings; /* a set of Sending, owned: Sends that have not returned */
 	NbhNetmap *map; /* ref */
-	guint n_told; /* log lines about peers of the map that is being applied */
+	NbhAllowance lines; /* of the log, about peers that come, go and change */
+	guint n_untold;
 	gboolean ice_known; /* the listing is there, or we gave up on it */
 	NbhCandidate candidates[NBH_HOST_ADDRESSES_MAX + NBH_STUN_SERVERS_MAX];
 	gsize n_candidates;
@@ -71,6 +72,10 @@ void nbh_peers_run(NbhPeers *peers);
 void nbh_peers_act(NbhPeers *peers, Peer *peer, const NbhConnAction *action);
 /* Whether it was waiting. */
 gboolean nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key);
+/* What is random about an event: the machine draws nothing itself. */
+void nbh_peers_prepare(NbhConnEvent *event);
+/* Whether one more line about some peer is bearable: a server may exchange all of them ten times a second. */
+gboolean nbh_peers_may_log(NbhPeers *peers);
 /* Our candidates once more, without an event for the machine. */
 void nbh_peers_resend_candidates(NbhPeers *peers, Peer *peer);
 

@@ -3,7 +3,6 @@
 #include "app/peers-private.h"
 
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/log.h"
 #include "core/peerset.h"
@@ -20,35 +19,6 @@ static void peer_free(gpointer data)
 
 	g_clear_pointer(&peer->initiation, g_bytes_unref);
 	g_free(peer);
-}
-
-/* ICE characters (RFC 8445 5.3), 6 bits of randomness each. */
-static void random_ice_chars(char *ret, gsize n)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	guint8 bytes[64];
-
-	g_assert(n <= sizeof(bytes));
-
-	if (getrandom(bytes, n, 0) != (ssize_t)n)
-		g_error("getrandom failed"); /* cannot happen below 256 bytes once the pool is up */
-
-	for (gsize i = 0; i < n; i++)
-		ret[i] = alphabet[bytes[i] & 63];
-
-	ret[n] = '\0';
-}
-
-static void prepare(NbhConnEvent *event)
-{
-	event->random = g_random_int();
-	event->new_session.present = TRUE;
-
-	if (getrandom(event->new_session.bytes, NBH_SESSION_ID_LEN, 0) != NBH_SESSION_ID_LEN)
-		g_error("getrandom failed");
-
-	random_ice_chars(event->new_creds.ufrag, 16);
-	random_ice_chars(event->new_creds.pwd, 32);
 }
 
 static void log_change(const Peer *peer, const NbhConnActions *actions, nbh_mono now)
@@ -87,7 +57,7 @@ static void step(NbhPeers *peers, Peer *peer, NbhConnEvent *event, nbh_mono now)
 {
 	NbhConnActions actions = { .n = 0 };
 
-	prepare(event);
+	nbh_peers_prepare(event);
 	nbh_conn_step(&peer->conn, event, now, &actions);
 
 	for (gsize i = 0; i < actions.n; i++)
@@ -100,7 +70,10 @@ static void step(NbhPeers *peers, Peer *peer, NbhConnEvent *event, nbh_mono now)
 		return;
 
 	peer->changed_unix_ms = g_get_real_time() / 1000;
-	log_change(peer, &actions, now);
+
+	if (nbh_peers_may_log(peers))
+		log_change(peer, &actions, now);
+
 	peers->events.on_status(peers->owner);
 
 	if (actions.from == NBH_CONN_UP && actions.to != NBH_CONN_IDLE && actions.to != NBH_CONN_DOWN &&
@@ -344,7 +317,7 @@ static void on_added(const NbhNetmapPeer *entry, gpointer owner)
 	nbh_conn_init(&peer->conn, &peers->own, &peer->key, nbh_mono_now());
 	g_hash_table_replace(peers->peers, &peer->key, peer);
 
-	if (peers->n_told++ < NBH_MAP_PEERS_TOLD_MAX)
+	if (nbh_peers_may_log(peers))
 		nbh_log(NBH_LOG_INFO, "map", "peer-added peer=%s fqdn=%s", peer->name, entry->fqdn);
 
 	if (peers->ice_known)
@@ -368,7 +341,7 @@ static void on_removed(const NbhNetmapPeer *entry, gpointer owner)
 
 	nbh_peers_forget_waiting(peers, &peer->key);
 
-	if (peers->n_told++ < NBH_MAP_PEERS_TOLD_MAX)
+	if (nbh_peers_may_log(peers))
 		nbh_log(NBH_LOG_INFO, "map", "peer-removed peer=%s", peer->name);
 
 	g_hash_table_remove(peers->peers, &entry->key);
@@ -436,14 +409,10 @@ void nbh_peers_set_map(NbhPeers *peers, NbhNetmap *map)
 	}
 
 	peers->map = nbh_netmap_ref(map);
-	peers->n_told = 0;
 	peers->running = TRUE; /* collect events until the table is as it should be */
 	nbh_peerset_diff(old, map, &events, peers);
 	peers->running = FALSE;
 	nbh_netmap_unref(old);
-
-	if (peers->n_told > NBH_MAP_PEERS_TOLD_MAX)
-		nbh_log(NBH_LOG_INFO, "map", "peers-changed count=%u", peers->n_told);
 
 	close_strangers(peers);
 	nbh_peers_run(peers);

@@ -34,9 +34,11 @@
 #define NBH_HUB_ADDRESSES_MAX 4096                    /* whose arrivals are remembered */
 #define NBH_HUB_GATE_LINES_BURST 30                   /* log lines about hostile clients, then one per second */
 #define NBH_PEERS_MAX 16384                           /* size of a network map we promise to handle */
+#define NBH_MAP_PEERS_USUAL 512                       /* after a map with more, memory is given back to the system */
 #define NBH_MAPS_BURST 32                              /* applied one by one; then the newest of each ... */
 #define NBH_MAP_EVERY_MS 100                          /* ... of these times */
-#define NBH_MAP_PEERS_TOLD_MAX 64                     /* log lines about peers that one map adds or removes */
+#define NBH_PEER_LINES_BURST 2048                     /* of the log, about peers that come, go and change: 100 that connect */
+#define NBH_PEER_LINE_EVERY_MS 50                     /* ... and then one in this time; the rest is counted */
 #define NBH_NETMAP_SKIPPED_MAX 100                    /* lines about what was left out; then only their number */
 #define NBH_PREFIXES_PER_PEER_MAX 512
 #define NBH_PREFIXES_TOTAL_MAX 65536                  /* bounds the arena of netbird-wg */

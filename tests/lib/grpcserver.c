@@ -100,10 +100,15 @@ static void on_accept(GSocket *socket, gpointer owner)
 
 void test_grpc_open(TestGrpc *server, const TestGrpcEvents *events, gpointer owner)
 {
+	test_grpc_open_at(server, "127.0.0.1", 0, events, owner);
+}
+
+void test_grpc_open_at(TestGrpc *server, const char *ip, guint16 port, const TestGrpcEvents *events, gpointer owner)
+{
 	server->events = events;
 	server->owner = owner;
 	server->conns = g_ptr_array_new_with_free_func(conn_free);
-	test_listener_open(&server->listener, on_accept, server);
+	test_listener_open_at(&server->listener, ip, port, on_accept, server);
 }
 
 void test_grpc_drop_all(TestGrpc *server)

@@ -20,6 +20,7 @@ typedef struct {
 } TestGrpc;
 
 void test_grpc_open(TestGrpc *server, const TestGrpcEvents *events, gpointer owner);
+void test_grpc_open_at(TestGrpc *server, const char *ip, guint16 port, const TestGrpcEvents *events, gpointer owner);
 void test_grpc_drop_all(TestGrpc *server); /* closes every connection */
 void test_grpc_close(TestGrpc *server);
 char *test_grpc_url(const TestGrpc *server); /* g_free */

@@ -20,10 +20,9 @@ static gboolean on_readable(GSocket *socket, GIOCondition condition, gpointer da
 	return G_SOURCE_CONTINUE;
 }
 
-static GSocket *bind_loopback(guint16 *ret_port)
+static GSocket *bind_to(const char *ip, guint16 port, guint16 *ret_port)
 {
-	g_autoptr(GInetAddress) loopback = g_inet_address_new_loopback(G_SOCKET_FAMILY_IPV4);
-	g_autoptr(GSocketAddress) address = g_inet_socket_address_new(loopback, 0);
+	g_autoptr(GSocketAddress) address = g_inet_socket_address_new_from_string(ip, port);
 	g_autoptr(GSocketAddress) bound = NULL;
 	g_autoptr(GError) error = NULL;
 	GSocket *socket = g_socket_new(G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM,
@@ -38,19 +37,25 @@ static GSocket *bind_loopback(guint16 *ret_port)
 	return socket;
 }
 
-void test_listener_open(TestListener *listener, void (*on_accept)(GSocket *, gpointer), gpointer owner)
+void test_listener_open_at(TestListener *listener, const char *ip, guint16 port,
+			   void (*on_accept)(GSocket *, gpointer), gpointer owner)
 {
 	g_autoptr(GError) error = NULL;
 
 	*listener = (TestListener){ .on_accept = on_accept, .owner = owner };
 	listener->kept = g_ptr_array_new_with_free_func(g_object_unref);
-	listener->socket = bind_loopback(&listener->port);
+	listener->socket = bind_to(ip, port, &listener->port);
 	g_socket_set_blocking(listener->socket, FALSE);
 	g_socket_listen(listener->socket, &error);
 	g_assert_no_error(error);
 	listener->source = g_socket_create_source(listener->socket, G_IO_IN, NULL);
 	g_source_set_callback(listener->source, G_SOURCE_FUNC(on_readable), listener, NULL);
 	g_source_attach(listener->source, NULL);
+}
+
+void test_listener_open(TestListener *listener, void (*on_accept)(GSocket *, gpointer), gpointer owner)
+{
+	test_listener_open_at(listener, "127.0.0.1", 0, on_accept, owner);
 }
 
 void test_listener_close(TestListener *listener)
@@ -64,7 +69,7 @@ void test_listener_close(TestListener *listener)
 guint16 test_free_port(void)
 {
 	guint16 port = 0;
-	g_autoptr(GSocket) socket = bind_loopback(&port);
+	g_autoptr(GSocket) socket = bind_to("127.0.0.1", 0, &port);
 
 	return port;
 }
