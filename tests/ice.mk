@@ -32,7 +32,7 @@ check_PROGRAMS += %D%/lib/ice-drive %D%/lib/stun-standin
 
 EXTRA_DIST += %D%/lib/wg-standin.py %D%/netns/iceport.py %D%/netns/case-ice-lan.py \
 	%D%/netns/case-ice-nat.py %D%/netns/case-ice-v6.py %D%/netns/case-ice-official.py %D%/lib/officialpeer.py \
-	%D%/netns/case-ice-socket.py %D%/netns/case-ice-symmetric.py %D%/netns/soak-ice-many.py
+	%D%/netns/case-ice-socket.py %D%/netns/case-ice-settle.py %D%/netns/case-ice-symmetric.py %D%/netns/soak-ice-many.py
 
 check_PROGRAMS += %D%/unit/test-ice-packet %D%/unit/test-ice-port
 TESTS += %D%/unit/test-ice-packet %D%/unit/test-ice-port

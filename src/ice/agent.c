@@ -175,7 +175,33 @@ static gboolean start(NbhAgent *agent, const NbhIceOpen *open)
 	       nice_agent_gather_candidates(agent->nice, agent->stream);
 }
 
-NbhAgent *nbh_agent_new(NbhPort *port, const NbhAgentWorld *world, const NbhIceOpen *open,
+static void on_nice_closed(GObject *object, GAsyncResult *result G_GNUC_UNUSED, gpointer owner G_GNUC_UNUSED)
+{
+	g_object_unref(object);
+}
+
+/* The port must not know it any more. */
+static void end(NbhAgent *agent)
+{
+	g_signal_handlers_disconnect_by_data(agent->nice, agent);
+
+	/* So that the end of it is reported in the agent's own context, which runs right here. */
+	g_main_context_push_thread_default(agent->context);
+	nice_agent_close_async(agent->nice, on_nice_closed, NULL);
+
+	/*
+	 * Without TURN there is nobody to say goodbye to, so it is over within these turns. Should
+	 * libnice ever wait for something, its sockets stay, but nothing runs any more.
+	 */
+	for (int i = 0; i < CLOSE_TURNS_MAX && g_main_context_iteration(agent->context, FALSE); i++)
+		;
+
+	g_main_context_pop_thread_default(agent->context);
+	g_main_context_unref(agent->context);
+	g_free(agent);
+}
+
+NbhAgent *nbh_agent_new(NbhPort *port, guint16 q, const NbhAgentWorld *world, const NbhIceOpen *open,
                         const NbhAgentEvents *events, gpointer owner, GError **error)
 {
 	NbhAgent *agent = g_new0(NbhAgent, 1);
@@ -187,7 +213,7 @@ NbhAgent *nbh_agent_new(NbhPort *port, const NbhAgentWorld *world, const NbhIceO
 	agent->events = *events;
 	agent->owner = owner;
 	in_port.context = agent->context = g_main_context_new();
-	agent->q = nbh_port_add(port, &in_port);
+	agent->q = q ? q : nbh_port_add(port, &in_port);
 
 	if (!agent->q) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE,
@@ -205,9 +231,16 @@ NbhAgent *nbh_agent_new(NbhPort *port, const NbhAgentWorld *world, const NbhIceO
 
 	if (!start(agent, open)) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED, "libnice cannot start an agent on port %u", agent->q);
-		nbh_agent_free(agent);
+
+		if (!q)
+			nbh_port_remove(port, agent->q);
+
+		end(agent);
 		return NULL;
 	}
+
+	if (q)
+		nbh_port_attach(port, q, agent->context);
 
 	nbh_port_pump(port, agent->q);
 	return agent;
@@ -268,28 +301,14 @@ guint16 nbh_agent_q(const NbhAgent *agent)
 	return agent->q;
 }
 
-static void on_nice_closed(GObject *object, GAsyncResult *result G_GNUC_UNUSED, gpointer owner G_GNUC_UNUSED)
-{
-	g_object_unref(object);
-}
-
 void nbh_agent_free(NbhAgent *agent)
 {
-	g_signal_handlers_disconnect_by_data(agent->nice, agent);
 	nbh_port_remove(agent->port, agent->q);
+	end(agent);
+}
 
-	/* So that the end of it is reported in the agent's own context, which runs right here. */
-	g_main_context_push_thread_default(agent->context);
-	nice_agent_close_async(agent->nice, on_nice_closed, NULL);
-
-	/*
-	 * Without TURN there is nobody to say goodbye to, so it is over within these turns. Should
-	 * libnice ever wait for something, its sockets stay, but nothing runs any more.
-	 */
-	for (int i = 0; i < CLOSE_TURNS_MAX && g_main_context_iteration(agent->context, FALSE); i++)
-		;
-
-	g_main_context_pop_thread_default(agent->context);
-	g_main_context_unref(agent->context);
-	g_free(agent);
+void nbh_agent_settle(NbhAgent *agent, const NbhPortSettled *settled)
+{
+	nbh_port_settle(agent->port, agent->q, settled);
+	end(agent);
 }

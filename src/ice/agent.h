@@ -29,7 +29,8 @@ typedef struct {
 	guint16 port; /* WireGuard's */
 } NbhAgentWorld;
 
-NbhAgent *nbh_agent_new(NbhPort *port, const NbhAgentWorld *world, const NbhIceOpen *open,
+/* q: 0, or that of the same session, which had settled. */
+NbhAgent *nbh_agent_new(NbhPort *port, guint16 q, const NbhAgentWorld *world, const NbhIceOpen *open,
                         const NbhAgentEvents *events, gpointer owner, GError **error);
 
 /* Candidates that came earlier are used now. */
@@ -40,7 +41,8 @@ gboolean nbh_agent_add_candidate(NbhAgent *agent, const NbhCandidate *candidate)
 const NbhCandidateSet *nbh_agent_candidates(const NbhAgent *agent);
 guint16 nbh_agent_q(const NbhAgent *agent);
 
-/* No event after this. */
+/* No event after these. settle: the session goes on without it, see nbh_port_settle(). */
 void nbh_agent_free(NbhAgent *agent);
+void nbh_agent_settle(NbhAgent *agent, const NbhPortSettled *settled);
 
 #endif

@@ -18,6 +18,7 @@ noinst_LIBRARIES += %D%/libnbh-iced.a
 	%D%/port.c %D%/port.h \
 	%D%/query.c %D%/query.h \
 	%D%/rawsock.c %D%/rawsock.h \
+	%D%/respond.c %D%/respond.h \
 	%D%/server.c %D%/server.h \
 	%D%/sessions.c %D%/sessions.h \
 	%D%/store.c %D%/store.h \

@@ -3,6 +3,7 @@
 #include "ice/port.h"
 
 #include "core/allowance.h"
+#include "ice/respond.h"
 #include "ice/tun.h"
 #include "ice/txid.h"
 
@@ -15,6 +16,7 @@
 #define Q_COUNT NBH_ICE_SESSIONS_MAX
 #define BINDING 1
 #define PACKET_MAX 2048
+#define ANSWER_MAX 128 /* 76 for IPv6 */
 #define READS_PER_TURN 64
 #define PUMP_MAX 64 /* dispatches of one agent in a row; the rest in the next turn */
 
@@ -23,7 +25,8 @@ typedef struct {
 	guint index; /* in port->active */
 	NbhIceCreds local, remote;
 	gboolean keepalives;
-	GMainContext *context; /* ref */
+	GMainContext *context; /* ref; NULL: settled */
+	NbhPortSettled settled;
 	gint64 due;            /* when its context wants to run again; -1: not by time */
 	gint64 last_heard;
 	void (*on_heard)(const struct nbh_endpoint *from, gpointer owner); /* NULL: was called */
@@ -218,7 +221,7 @@ void nbh_port_pump(NbhPort *port, guint16 q)
 {
 	Slot *slot = slot_of(port, q);
 
-	if (!slot)
+	if (!slot || !slot->context)
 		return;
 
 	run_context(port, slot);
@@ -277,6 +280,15 @@ static void inject(NbhPort *port, Slot *slot, const NbhPacket *packet)
 	nbh_port_pump(port, slot->q);
 }
 
+static gboolean is_known_source(const Slot *slot, const struct nbh_endpoint *from)
+{
+	for (guint i = 0; i < MIN(slot->n_sources, NBH_ICE_SOURCES_MAX); i++)
+		if (nbh_endpoint_equal(&slot->sources[i], from))
+			return TRUE;
+
+	return FALSE;
+}
+
 /*
  * libnice makes a candidate of every address that a good request comes from, keeps it as long as the
  * agent lives, and checks it. So a peer that lies about where its packets come from would fill our
@@ -284,10 +296,6 @@ static void inject(NbhPort *port, Slot *slot, const NbhPacket *packet)
  */
 static gboolean may_come_from(Slot *slot, const struct nbh_endpoint *from)
 {
-	for (guint i = 0; i < MIN(slot->n_sources, NBH_ICE_SOURCES_MAX); i++)
-		if (nbh_endpoint_equal(&slot->sources[i], from))
-			return TRUE;
-
 	if (!nbh_allowance_take(&slot->new_sources, NBH_ICE_SOURCES_MAX, NBH_ICE_SOURCE_EVERY_MS, nbh_mono_now()))
 		return FALSE;
 
@@ -295,10 +303,42 @@ static gboolean may_come_from(Slot *slot, const struct nbh_endpoint *from)
 	return TRUE;
 }
 
+/* TRUE: done. FALSE: there is an agent now, and it is for that. */
+static gboolean take_settled(NbhPort *port, Slot *slot, const NbhPacket *packet, const NbhTxid *entry, gboolean is_known)
+{
+	NbhRespond session = { slot->local.ufrag, slot->remote.ufrag, slot->settled.controlling, slot->settled.selected };
+	guint8 answer[ANSWER_MAX + NBH_STUN_PAIR_ID_ROOM];
+	gsize len;
+
+	if (!is_known || !nbh_respond_is_plain(&session, packet)) {
+		slot->settled.wanted(slot->settled.owner);
+
+		if (!slot->context)
+			port->counters.drop_other++;
+
+		return !slot->context;
+	}
+
+	slot->last_heard = g_get_monotonic_time();
+	len = nbh_stun_make_ice_answer(answer, ANSWER_MAX, entry->id, &packet->from, slot->local.pwd);
+
+	if (entry->has_pair_id) {
+		len = nbh_stun_echo_pair_id(answer, len, entry->pair_id);
+		port->counters.echoed++;
+	}
+
+	port->counters.in_requests++;
+	port->counters.out_answers++;
+	port->counters.plain++;
+	port->io.send(&packet->to.addr, &packet->from, answer, len, port->owner);
+	return TRUE;
+}
+
 static void take_request(NbhPort *port, NbhPacket *packet, const NbhTxid *entry)
 {
 	char ufrag[NBH_ICE_UFRAG_MAX + 1];
 	NbhTxid asking = *entry;
+	gboolean is_known;
 	Slot *slot = NULL;
 
 	if (nbh_stun_local_ufrag(packet->payload, packet->len, ufrag))
@@ -314,7 +354,9 @@ static void take_request(NbhPort *port, NbhPacket *packet, const NbhTxid *entry)
 		return;
 	}
 
-	if (!may_come_from(slot, &packet->from)) {
+	is_known = is_known_source(slot, &packet->from);
+
+	if (!is_known && !may_come_from(slot, &packet->from)) {
 		port->counters.drop_source++;
 		return;
 	}
@@ -324,6 +366,9 @@ static void take_request(NbhPort *port, NbhPacket *packet, const NbhTxid *entry)
 		port->counters.drop_often++;
 		return;
 	}
+
+	if (!slot->context && take_settled(port, slot, packet, entry, is_known))
+		return;
 
 	asking.agent = slot->q;
 	asking.local = packet->to.addr;
@@ -346,7 +391,7 @@ static void take_answer(NbhPort *port, NbhPacket *packet)
 
 	slot = slot_of(port, asked.agent);
 
-	if (!slot || !slot->remote.pwd[0]) {
+	if (!slot || !slot->context || !slot->remote.pwd[0]) {
 		port->counters.drop_answer++;
 		return;
 	}
@@ -398,7 +443,7 @@ static void slot_free(gpointer data)
 {
 	Slot *slot = data;
 
-	g_main_context_unref(slot->context);
+	g_clear_pointer(&slot->context, g_main_context_unref);
 	g_free(slot);
 }
 
@@ -450,6 +495,27 @@ void nbh_port_remove(NbhPort *port, guint16 q)
 	g_ptr_array_remove_index_fast(port->active, slot->index);
 }
 
+void nbh_port_settle(NbhPort *port, guint16 q, const NbhPortSettled *settled)
+{
+	Slot *slot = slot_of(port, q);
+
+	if (!slot)
+		return;
+
+	g_clear_pointer(&slot->context, g_main_context_unref);
+	slot->due = -1;
+	slot->on_heard = NULL; /* its owner goes */
+	slot->settled = *settled;
+}
+
+void nbh_port_attach(NbhPort *port, guint16 q, GMainContext *context)
+{
+	Slot *slot = slot_of(port, q);
+
+	if (slot && !slot->context)
+		slot->context = g_main_context_ref(context);
+}
+
 gint64 nbh_port_last_heard(const NbhPort *port, guint16 q)
 {
 	const Slot *slot = slot_of(port, q);
@@ -497,6 +563,7 @@ NbhPort *nbh_port_new(int tun, gboolean has_v6, const NbhPortIo *io, gpointer ow
 	g_source_set_callback(port->timer, on_timer, port, NULL);
 	g_source_attach(port->timer, g_main_context_get_thread_default());
 	port->tun_source = g_unix_fd_source_new(tun, G_IO_IN);
+	g_source_set_can_recurse(port->tun_source, TRUE); /* see server.c */
 	g_source_set_callback(port->tun_source, G_SOURCE_FUNC(on_tun), port, NULL);
 	g_source_attach(port->tun_source, g_main_context_get_thread_default());
 	return port;

@@ -13,6 +13,9 @@
  *   out  Binding only. An answer leaves from the address that was asked and echoes 0x8100 (rule 2),
  *        a check from the kernel's natural source.
  *
+ * A session that has settled has no agent: what its peer asks to know that we are there is answered
+ * here (respond.h), and before anything else an agent is called for.
+ *
  * It knows no socket but the TUN's and no libnice.
  */
 
@@ -32,7 +35,7 @@ typedef struct {
 
 typedef struct {
 	guint64 in_requests, in_answers, out_requests, out_answers, out_indications;
-	guint64 trimmed, echoed;
+	guint64 trimmed, echoed, plain; /* plain: requests answered without an agent */
 	/* dropped: no STUN Binding, unknown ufrag, wrong password, unknown or repeated answer, not sent out */
 	guint64 drop_other, drop_ufrag, drop_integrity, drop_answer, drop_out;
 	guint64 drop_source; /* right password, but from more addresses than NBH_ICE_SOURCES_MAX */
@@ -62,6 +65,21 @@ typedef struct {
 guint16 nbh_port_add(NbhPort *port, const NbhPortAgent *agent);
 void nbh_port_set_remote(NbhPort *port, guint16 q, const NbhIceCreds *remote);
 void nbh_port_remove(NbhPort *port, guint16 q);
+
+/*
+ * Its agent is no more; its credentials, its Q and the addresses that it was heard from stay. wanted:
+ * a request that needs an agent is there, nbh_port_attach() brings it one; else it is dropped. Not
+ * from inside a signal of the agent.
+ */
+typedef struct {
+	gboolean controlling;         /* us */
+	struct nbh_endpoint selected; /* the far end of the pair */
+	void (*wanted)(gpointer owner);
+	gpointer owner;
+} NbhPortSettled;
+
+void nbh_port_settle(NbhPort *port, guint16 q, const NbhPortSettled *settled);
+void nbh_port_attach(NbhPort *port, guint16 q, GMainContext *context);
 
 /*
  * Runs the agent's context until it has nothing to do and sends what it wrote. Call it after every

@@ -5,11 +5,17 @@
 #include "base/log.h"
 #include "ice/store.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MODULE "ice"
-#define LIVENESS_LOOK_MS 500
+/*
+ * libnice is still looking for a better pair 7 s after the last candidate came, and so is the peer's:
+ * its last checks should meet an agent.
+ */
+#define SETTLE_MS 10000
+#define LOOK_SLACK_MS 250 /* sessions that are due about the same time are seen to together */
 #define SAVE_DELAY_MS 20 /* between two; what belongs to one change comes at once */
 #define SAVE_RETRY_MS 2000 /* a full disk heals by itself */
 
@@ -20,8 +26,13 @@ typedef struct {
 	NbhSessionId remote_session;
 	gboolean selected;
 	NbhIcePair pair;
-	gint64 since;    /* silence is counted from here, or from the last packet */
-	NbhAgent *agent; /* owned */
+	gint64 since;   /* silence is counted from here, or from the last packet */
+	gint64 changed; /* the last time that its agent had something to do */
+	guint16 q;
+	gboolean is_again; /* its agent is not the first one of this pair */
+	NbhAgent *agent;   /* owned; NULL: settled */
+	NbhCandidate *kept; /* owned; while settled, its candidates */
+	gsize n_kept;
 } Session;
 
 struct _NbhSessions {
@@ -31,7 +42,8 @@ struct _NbhSessions {
 	NbhSessionsSay say;
 	gpointer owner;
 	GHashTable *table;          /* nbh_key -> Session, owned */
-	GSource *liveness, *saving; /* owned; NULL while there is nothing to do */
+	GSource *look;   /* owned; ready when a session may be lost or settle */
+	GSource *saving; /* owned; NULL while there is nothing to do */
 	gint64 saved_usec;
 	guint n_unsaved; /* failures in a row */
 };
@@ -71,9 +83,24 @@ static void say_error(NbhSessions *sessions, const char *text)
 
 /* ---- ice/sessions -------------------------------------------------------------------------- */
 
+static const NbhCandidate *candidates_of(const Session *session, gsize *ret_n)
+{
+	const NbhCandidateSet *set;
+
+	if (!session->agent) {
+		*ret_n = session->n_kept;
+		return session->kept;
+	}
+
+	set = nbh_agent_candidates(session->agent);
+	*ret_n = set->n;
+	return set->items;
+}
+
 static void save_session(NbhStoreDraft *draft, const Session *session)
 {
-	const NbhCandidateSet *candidates = nbh_agent_candidates(session->agent);
+	gsize n;
+	const NbhCandidate *candidates = candidates_of(session, &n);
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_OPEN, .peer = session->open.peer, .u.open = session->open };
 
 	nbh_store_add(draft, &m);
@@ -85,9 +112,9 @@ static void save_session(NbhStoreDraft *draft, const Session *session)
 		nbh_store_add(draft, &m);
 	}
 
-	for (gsize i = 0; i < candidates->n; i++) {
+	for (gsize i = 0; i < n; i++) {
 		m.verb = NBH_ICE_MSG_CANDIDATE;
-		m.u.candidate = candidates->items[i];
+		m.u.candidate = candidates[i];
 		nbh_store_add(draft, &m);
 	}
 
@@ -156,52 +183,112 @@ static void save_soon(NbhSessions *sessions)
 	             sessions);
 }
 
-/* ---- what agents tell ---------------------------------------------------------------------- */
+/* ---- lost, settled ------------------------------------------------------------------------- */
 
 static gint64 last_heard(const Session *session)
 {
-	return MAX(session->since, nbh_port_last_heard(session->sessions->port, nbh_agent_q(session->agent)));
+	return MAX(session->since, nbh_port_last_heard(session->sessions->port, session->q));
 }
 
-/* TRUE if it goes on being watched. */
-static gboolean watch(Session *session, gint64 now)
+static void look_at(NbhSessions *sessions, gint64 when)
+{
+	gint64 ready = g_source_get_ready_time(sessions->look);
+
+	if (ready < 0 || when < ready)
+		g_source_set_ready_time(sessions->look, when);
+}
+
+static void touch(Session *session)
+{
+	session->changed = g_get_monotonic_time();
+
+	if (session->selected)
+		look_at(session->sessions, session->changed + SETTLE_MS * 1000);
+}
+
+/* When it has to be looked at again; G_MAXINT64: not by time. */
+static gint64 watch(Session *session, gint64 now)
 {
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_LOST, .peer = session->open.peer };
-	gint64 silent_ms = (now - last_heard(session)) / 1000;
+	gint64 heard = last_heard(session), lost_at = heard + (gint64)session->open.liveness_ms * 1000;
 	char name[9];
 
 	if (!session->selected || !session->open.liveness_ms)
-		return FALSE;
+		return G_MAXINT64;
 
-	if (silent_ms < session->open.liveness_ms)
-		return TRUE;
+	if (now < lost_at)
+		return lost_at;
 
 	session->selected = FALSE;
 	nbh_log(NBH_LOG_NOTICE, MODULE, "lost peer=%s silent_ms=%" G_GINT64_FORMAT,
-	        short_name(&session->open.peer, name), silent_ms);
+	        short_name(&session->open.peer, name), (now - heard) / 1000);
 	session->sessions->say(&m, session->sessions->owner);
 	save_soon(session->sessions);
-	return FALSE;
+	return G_MAXINT64;
 }
 
-static gboolean on_liveness(gpointer data)
+static void wake(gpointer data);
+
+/* When it will; G_MAXINT64: it has, or cannot. */
+static gint64 settle(Session *session, gint64 now)
+{
+	NbhPortSettled settled = { .controlling = session->open.controlling, .selected = session->pair.remote,
+		                   .wanted = wake, .owner = session };
+	const NbhCandidate *candidates;
+	char name[9];
+
+	if (!session->selected || !session->remote.ufrag[0] || !session->agent)
+		return G_MAXINT64;
+
+	if (now < session->changed + SETTLE_MS * 1000)
+		return session->changed + SETTLE_MS * 1000;
+
+	candidates = candidates_of(session, &session->n_kept);
+	session->kept = g_memdup2(candidates, session->n_kept * sizeof(*candidates));
+	nbh_agent_settle(session->agent, &settled);
+	session->agent = NULL;
+	nbh_log(NBH_LOG_DEBUG, MODULE, "settled peer=%s", short_name(&session->open.peer, name));
+	return G_MAXINT64;
+}
+
+static gboolean on_look(gpointer data)
 {
 	NbhSessions *sessions = data;
+	gint64 now = g_get_monotonic_time(), next = G_MAXINT64, next_settle = G_MAXINT64;
+	gboolean any_settled = FALSE;
 	GHashTableIter iter;
 	gpointer value;
-	gint64 now = g_get_monotonic_time();
-	gboolean any = FALSE;
 
+	g_source_set_ready_time(sessions->look, -1);
 	g_hash_table_iter_init(&iter, sessions->table);
 
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		any |= watch(value, now);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		Session *session = value;
+		gboolean had_agent = session->agent != NULL;
 
-	if (!any)
-		drop_source(&sessions->liveness);
+		next = MIN(next, watch(session, now));
+		next_settle = MIN(next_settle, settle(session, now));
+		any_settled |= had_agent && !session->agent;
+	}
 
-	return G_SOURCE_CONTINUE; /* destroyed above if it is not needed */
+	next = MIN(next, next_settle);
+
+	if (next != G_MAXINT64)
+		g_source_set_ready_time(sessions->look, MAX(next, now + LOOK_SLACK_MS * 1000));
+
+	/* The agents of a hundred peers had more than the rest of this process. */
+	if (any_settled && next_settle == G_MAXINT64)
+		malloc_trim(0);
+
+	return G_SOURCE_CONTINUE;
 }
+
+static gboolean dispatch_look(GSource *source G_GNUC_UNUSED, GSourceFunc func, gpointer data)
+{
+	return func(data);
+}
+
+/* ---- what agents tell ---------------------------------------------------------------------- */
 
 static void set_selected(Session *session, const NbhIcePair *pair)
 {
@@ -210,8 +297,9 @@ static void set_selected(Session *session, const NbhIcePair *pair)
 	session->since = g_get_monotonic_time();
 
 	if (session->open.liveness_ms)
-		attach_timer(&session->sessions->liveness, LIVENESS_LOOK_MS, on_liveness, session->sessions);
+		look_at(session->sessions, session->since + (gint64)session->open.liveness_ms * 1000);
 
+	touch(session);
 	save_soon(session->sessions);
 }
 
@@ -220,6 +308,12 @@ static void on_selected(NbhAgent *agent G_GNUC_UNUSED, const NbhIcePair *pair, g
 	Session *session = owner;
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_SELECTED, .peer = session->open.peer, .u.pair = *pair };
 	char name[9], local[NBH_ENDPOINT_TEXT_MAX], remote[NBH_ENDPOINT_TEXT_MAX];
+
+	/* The pair in use, found again: nobody needs to hear of it. */
+	if (session->is_again && session->selected && nbh_endpoint_equal(&pair->remote, &session->pair.remote)) {
+		touch(session);
+		return;
+	}
 
 	set_selected(session, pair);
 	nbh_log(NBH_LOG_NOTICE, MODULE, "selected peer=%s local=%s/%s remote=%s/%s",
@@ -258,6 +352,49 @@ static void on_heard(NbhAgent *agent G_GNUC_UNUSED, const struct nbh_endpoint *f
 
 static const NbhAgentEvents agent_events = { on_selected, on_failed, on_heard };
 
+/* FALSE: it has none, and why was said. q 0: its first. */
+static gboolean open_agent(Session *session)
+{
+	NbhSessions *sessions = session->sessions;
+	g_autoptr(GError) error = NULL;
+	char name[9];
+
+	session->agent = nbh_agent_new(sessions->port, session->q, &sessions->world, &session->open, &agent_events, session,
+	                               &error);
+
+	if (!session->agent) {
+		g_autofree char *text = g_strdup_printf("OPEN %s: %s", short_name(&session->open.peer, name),
+		                                        error->message);
+
+		say_error(sessions, text);
+		return FALSE;
+	}
+
+	session->q = nbh_agent_q(session->agent);
+	touch(session);
+	return TRUE;
+}
+
+/* A settled session gets its agent back. */
+static void wake(gpointer data)
+{
+	Session *session = data;
+	g_autofree NbhCandidate *kept = NULL;
+	char name[9];
+
+	session->is_again = TRUE;
+
+	if (!open_agent(session))
+		return;
+
+	nbh_log(NBH_LOG_DEBUG, MODULE, "unsettled peer=%s", short_name(&session->open.peer, name));
+	kept = g_steal_pointer(&session->kept);
+	nbh_agent_set_remote(session->agent, &session->remote);
+
+	for (gsize i = 0; i < session->n_kept; i++)
+		nbh_agent_add_candidate(session->agent, &kept[i]);
+}
+
 /* ---- commands ------------------------------------------------------------------------------ */
 
 static void session_free(gpointer data)
@@ -266,13 +403,15 @@ static void session_free(gpointer data)
 
 	if (session->agent)
 		nbh_agent_free(session->agent);
+	else if (session->q)
+		nbh_port_remove(session->sessions->port, session->q);
 
+	g_free(session->kept);
 	g_free(session);
 }
 
 static void do_open(NbhSessions *sessions, const NbhIceOpen *open)
 {
-	g_autoptr(GError) error = NULL;
 	Session *session;
 	char name[9];
 
@@ -282,26 +421,52 @@ static void do_open(NbhSessions *sessions, const NbhIceOpen *open)
 	session = g_new0(Session, 1);
 	session->sessions = sessions;
 	session->open = *open;
-	session->agent = nbh_agent_new(sessions->port, &sessions->world, open, &agent_events, session, &error);
 
-	if (!session->agent) {
-		g_autofree char *text = g_strdup_printf("OPEN %s: %s", short_name(&open->peer, name), error->message);
-
-		say_error(sessions, text);
+	if (!open_agent(session)) {
 		session_free(session);
 		return;
 	}
 
 	g_hash_table_insert(sessions->table, &session->open.peer, session);
 	nbh_log(NBH_LOG_INFO, MODULE, "open peer=%s role=%s agent=%u", short_name(&open->peer, name),
-	        open->controlling ? "controlling" : "controlled", nbh_agent_q(session->agent));
+	        open->controlling ? "controlling" : "controlled", session->q);
 }
 
 static void do_remote(Session *session, const NbhIceMessage *m)
 {
-	session->remote = m->u.remote.creds;
+	gboolean same = !strcmp(session->remote.ufrag, m->u.remote.creds.ufrag) &&
+	                !strcmp(session->remote.pwd, m->u.remote.creds.pwd);
+
 	session->remote_session = m->u.remote.session;
-	nbh_agent_set_remote(session->agent, &session->remote);
+
+	if (!session->agent && same)
+		return;
+
+	session->remote = m->u.remote.creds;
+
+	if (!session->agent)
+		wake(session);
+	else
+		nbh_agent_set_remote(session->agent, &session->remote);
+
+	touch(session);
+}
+
+static void do_candidate(Session *session, const NbhCandidate *candidate)
+{
+	NbhCandidateSet known = { .n = session->n_kept };
+
+	if (!session->agent) {
+		memcpy(known.items, session->kept, session->n_kept * sizeof(*candidate));
+
+		if (!nbh_candidate_set_add(&known, candidate))
+			return;
+
+		wake(session);
+	}
+
+	if (session->agent && nbh_agent_add_candidate(session->agent, candidate))
+		touch(session);
 }
 
 static void say_session(const Session *session)
@@ -346,7 +511,7 @@ static void do_for_session(NbhSessions *sessions, const NbhIceMessage *m)
 	if (m->verb == NBH_ICE_MSG_REMOTE)
 		do_remote(session, m);
 	else if (m->verb == NBH_ICE_MSG_CANDIDATE)
-		nbh_agent_add_candidate(session->agent, &m->u.candidate);
+		do_candidate(session, &m->u.candidate);
 	else if (m->verb == NBH_ICE_MSG_SELECTED)
 		set_selected(session, &m->u.pair);
 	else
@@ -395,6 +560,7 @@ void nbh_sessions_do(NbhSessions *sessions, const NbhIceMessage *m)
 NbhSessions *nbh_sessions_new(int dirfd, NbhPort *port, const NbhAgentWorld *world, NbhSessionsSay say,
                               gpointer owner)
 {
+	static GSourceFuncs look_funcs = { .dispatch = dispatch_look };
 	NbhSessions *sessions = g_new0(NbhSessions, 1);
 
 	sessions->dirfd = dirfd;
@@ -403,6 +569,9 @@ NbhSessions *nbh_sessions_new(int dirfd, NbhPort *port, const NbhAgentWorld *wor
 	sessions->say = say;
 	sessions->owner = owner;
 	sessions->table = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, NULL, session_free);
+	sessions->look = g_source_new(&look_funcs, sizeof(GSource));
+	g_source_set_callback(sessions->look, on_look, sessions, NULL);
+	g_source_attach(sessions->look, g_main_context_get_thread_default());
 	return sessions;
 }
 
@@ -414,7 +583,7 @@ void nbh_sessions_free(NbhSessions *sessions)
 	if (sessions->saving)
 		save_now(sessions);
 
-	drop_source(&sessions->liveness);
+	drop_source(&sessions->look);
 	g_hash_table_unref(sessions->table);
 	g_free(sessions);
 }

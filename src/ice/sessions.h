@@ -2,8 +2,13 @@
 #define NBH_ICE_SESSIONS_H
 
 /*
- * The sessions of netbird-ice: one agent each, named by the peer's key. A session ends only by
- * CLOSE, CLOSE_ALL or another OPEN, never by failing. Kept in ice/sessions (store.h).
+ * The sessions of netbird-ice, named by the peer's key. A session ends only by CLOSE, CLOSE_ALL or
+ * another OPEN, never by failing. Kept in ice/sessions (store.h).
+ *
+ * Each has an agent until its pair has been in use for ten seconds. Then it has settled: the agent is
+ * dropped, with its sockets, timers and 40 kB, and the port answers what the peer asks to hear that we
+ * are there. Anything else (a new source, another role, a nomination, a new candidate) gets an agent
+ * anew, as after a restart (interop.md rule 16), for another ten seconds.
  */
 
 #include "ice/agent.h"

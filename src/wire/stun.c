@@ -19,7 +19,12 @@
 #define ATTR_USERNAME 0x0006
 #define ATTR_MESSAGE_INTEGRITY 0x0008
 #define ATTR_XOR_MAPPED_ADDRESS 0x0020
+#define ATTR_PRIORITY 0x0024
+#define ATTR_USE_CANDIDATE 0x0025
+#define ATTR_OPTIONAL 0x8000 /* from here on nobody has to understand it, RFC 8489 14 */
 #define ATTR_FINGERPRINT 0x8028
+#define ATTR_ICE_CONTROLLED 0x8029
+#define ATTR_ICE_CONTROLLING 0x802a
 #define ATTR_PAIR_ID 0x8100 /* NetBird's, behind FINGERPRINT: netbird-wire.md 4.9 */
 
 #define INTEGRITY_LEN 20
@@ -282,6 +287,64 @@ gboolean nbh_stun_check_fingerprint(const guint8 *p, gsize n)
 		return FALSE;
 
 	return get32(p + at + ATTR_HEADER_LEN) == fingerprint_make(p, at);
+}
+
+static void read_check_attr(const guint8 *p, gsize at, gsize len, gboolean is_signed, NbhStunCheck *check)
+{
+	guint type = get16(p + at);
+
+	if (is_signed && type != ATTR_FINGERPRINT) {
+		check->has_more = TRUE;
+		return;
+	}
+
+	switch (type) {
+	case ATTR_USERNAME:
+		check->username = (const char *)p + at + ATTR_HEADER_LEN;
+		check->username_len = len;
+		break;
+	case ATTR_PRIORITY:
+		check->has_priority = len == 4;
+		break;
+	case ATTR_USE_CANDIDATE:
+		check->use_candidate = TRUE;
+		break;
+	case ATTR_ICE_CONTROLLING:
+		check->controlling = TRUE;
+		break;
+	case ATTR_ICE_CONTROLLED:
+		check->controlled = TRUE;
+		break;
+	case ATTR_MESSAGE_INTEGRITY:
+	case ATTR_FINGERPRINT:
+		break;
+	default:
+		check->has_more |= type < ATTR_OPTIONAL;
+	}
+}
+
+gboolean nbh_stun_read_check(const guint8 *p, gsize n, NbhStunCheck *ret_check)
+{
+	gsize end = message_end(p, n), at = HEADER_LEN;
+	NbhStunCheck check = {.username = NULL};
+	gboolean is_signed = FALSE;
+
+	while (at + ATTR_HEADER_LEN <= end) {
+		gsize len = get16(p + at + 2);
+
+		if (at + ATTR_HEADER_LEN + len > end)
+			return FALSE;
+
+		read_check_attr(p, at, len, is_signed, &check);
+		is_signed |= get16(p + at) == ATTR_MESSAGE_INTEGRITY;
+		at += ATTR_HEADER_LEN + padded(len);
+	}
+
+	if (at != end)
+		return FALSE;
+
+	*ret_check = check;
+	return TRUE;
 }
 
 /* Value of (XOR-)MAPPED-ADDRESS: 0, family 1 or 2, port, address; XORed with cookie and txid. */

@@ -41,6 +41,18 @@ gsize nbh_stun_echo_pair_id(guint8 *p, gsize n, const guint8 pair_id[NBH_STUN_PA
 gboolean nbh_stun_check_integrity(const guint8 *p, gsize n, const char *password);
 gboolean nbh_stun_check_fingerprint(const guint8 *p, gsize n);
 
+/* What an ICE connectivity check says (RFC 8445 7.1). Points into the packet. */
+typedef struct {
+	const char *username; /* no NUL; NULL: absent */
+	gsize username_len;
+	gboolean has_priority, use_candidate, controlling, controlled;
+	/* Something that must be understood and is not, or behind MESSAGE-INTEGRITY and not FINGERPRINT. */
+	gboolean has_more;
+} NbhStunCheck;
+
+/* FALSE: its attributes do not fit. Does not judge what it reads. */
+gboolean nbh_stun_read_check(const guint8 *p, gsize n, NbhStunCheck *ret_check);
+
 /* Bare Binding request (20 bytes) and its answer with XOR-MAPPED-ADDRESS and FINGERPRINT. Sizes are
  * returned. */
 gsize nbh_stun_make_request(guint8 *p, const guint8 txid[NBH_STUN_TXID_LEN]);

@@ -19,6 +19,8 @@ enum {
 	SIGN = 4,    /* give MESSAGE-INTEGRITY its right value */
 	IPV6 = 8,
 	NO_SOURCE = 16, /* no route to there */
+	SETTLED = 32,   /* it has no agent */
+	NO_AGENT = 64,  /* nor can it get one */
 };
 
 #define PACKET_MAX 2048
@@ -33,7 +35,7 @@ typedef struct {
 	GMainContext *context;
 	guint16 q;
 	int fds[2]; /* the TUN, the agent's sockets */
-	gboolean has_source;
+	gboolean has_source, has_agent;
 } World;
 
 static void on_send(const struct nbh_addr *from, const struct nbh_endpoint *to, const guint8 *payload, gsize len,
@@ -132,6 +134,22 @@ static void check_agent(World *world)
 	}
 }
 
+static void on_wanted(gpointer owner)
+{
+	World *world = owner;
+
+	if (world->has_agent)
+		nbh_port_attach(world->port, world->q, world->context);
+}
+
+static void settle(World *world, guint8 flags)
+{
+	NbhPortSettled settled = { .controlling = !!(flags & NO_SOURCE), .wanted = on_wanted, .owner = world };
+
+	set_endpoint(&settled.selected, "192.0.2.7:40000", "[2001:db8::7]:40000", flags);
+	nbh_port_settle(world->port, world->q, &settled);
+}
+
 static void one_packet(World *world, guint8 flags, const guint8 *data, gsize len)
 {
 	/* The room that port.c has behind a packet from the TUN; packets from the network have none. */
@@ -143,6 +161,9 @@ static void one_packet(World *world, guint8 flags, const guint8 *data, gsize len
 		sign(bytes, len, bytes[0] & 1 ? theirs.pwd : ours.pwd);
 
 	world->has_source = !(flags & NO_SOURCE);
+	world->has_agent = !(flags & NO_AGENT);
+	if (flags & SETTLED)
+		settle(world, flags);
 	if (flags & EGRESS)
 		from_agent(world, flags, bytes, len);
 	else

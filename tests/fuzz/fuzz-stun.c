@@ -33,6 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	guint8 *p = malloc(len + NBH_STUN_PAIR_ID_ROOM), pair_id[NBH_STUN_PAIR_ID_LEN];
 	char ufrag[NBH_ICE_UFRAG_MAX + 1];
 	struct nbh_endpoint mapped;
+	NbhStunCheck check;
 	gboolean has_pair_id, was_good, cut = FALSE;
 	gsize n;
 
@@ -52,6 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		fuzz_require(mapped.addr.family == AF_INET || mapped.addr.family == AF_INET6);
 	if (nbh_stun_local_ufrag(data, len, ufrag))
 		fuzz_require(strlen(ufrag) <= NBH_ICE_UFRAG_MAX);
+	if (nbh_stun_read_check(data, len, &check) && check.username)
+		fuzz_require((const guint8 *)check.username >= data &&
+		             (const guint8 *)check.username + check.username_len <= data + len);
 	has_pair_id = nbh_stun_pair_id(data, len, pair_id);
 
 	n = nbh_stun_trim(p, len, &cut);

@@ -456,6 +456,147 @@ static void test_overlay(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 	g_assert_cmpuint(f->n_sent, ==, 1);
 }
 
+/* ---- settled ------------------------------------------------------------------------------- */
+
+#define PEER "192.0.2.7:40000"
+#define OTHER "192.0.2.8:40000"
+
+static guint n_wanted;
+static gboolean gives_agent;
+
+static void on_wanted(gpointer owner)
+{
+	Fixture *f = owner;
+
+	n_wanted++;
+
+	if (gives_agent)
+		nbh_port_attach(f->port, f->q, f->context);
+}
+
+/* We control; both addresses of the peer were heard while there was an agent. */
+static void settle(Fixture *f, gboolean attach)
+{
+	NbhPortSettled settled = { .controlling = TRUE, .selected = endpoint(PEER), .wanted = on_wanted, .owner = f };
+	guint8 stun[512], buf[2048];
+	gsize n = request(stun, NULL);
+	NbhPacket got;
+
+	arrive(f, PEER, "10.9.0.1:51820", stun, n);
+	arrive(f, OTHER, "10.9.0.1:51820", stun, n);
+
+	while (agent_got(f, buf, &got))
+		;
+
+	nbh_port_settle(f->port, f->q, &settled);
+	gives_agent = attach;
+	n_wanted = 0;
+}
+
+static void test_settled(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	static const struct {
+		const char *username;
+		guint flags;
+	} plain[] = {
+		{ "aaaabbbb:ccccdddd", 0 },
+		{ "aaaabbbb:ccccdddd", TEST_CHECK_NOMINATES }, /* the pair that it is */
+	};
+	struct nbh_endpoint asked = endpoint("10.9.0.2:51820"), peer = endpoint(PEER), mapped;
+	guint8 stun[512], buf[2048], swapped[NBH_STUN_PAIR_ID_LEN];
+	gboolean cut;
+	NbhPacket got;
+
+	settle(f, TRUE);
+
+	for (gsize i = 0; i < G_N_ELEMENTS(plain); i++) {
+		gsize n = test_stun_check(stun, txid, plain[i].username, ours.pwd, plain[i].flags, PAIR_ID);
+
+		arrive(f, PEER, "10.9.0.2:51820", stun, n);
+		g_assert_cmpuint(f->n_sent, ==, i + 1);
+		g_assert_true(nbh_addr_equal(&f->from, &asked.addr));
+		g_assert_true(nbh_endpoint_equal(&f->to, &peer));
+		g_assert_cmpmem(nbh_stun_txid(f->payload), NBH_STUN_TXID_LEN, txid, NBH_STUN_TXID_LEN);
+		g_assert_true(nbh_stun_pair_id(f->payload, f->len, swapped));
+		g_assert_cmpmem(swapped, sizeof(swapped), PAIR_ID_SWAPPED, NBH_STUN_PAIR_ID_LEN);
+		g_assert_true(nbh_stun_mapped_address(f->payload, f->len, &mapped));
+		g_assert_true(nbh_endpoint_equal(&mapped, &peer));
+		g_assert_true(nbh_stun_check_integrity(f->payload, f->len, ours.pwd));
+		f->len = nbh_stun_trim(f->payload, f->len, &cut);
+		g_assert_true(nbh_stun_check_fingerprint(f->payload, f->len));
+	}
+
+	g_assert_cmpuint(n_wanted, ==, 0);
+	g_assert_false(agent_got(f, buf, &got));
+	g_assert_cmpuint(nbh_port_counters(f->port)->plain, ==, 2);
+}
+
+/* Whatever may change something finds an agent. */
+static void test_settled_wants_agent(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	static const struct {
+		const char *from, *username;
+		guint flags;
+	} cases[] = {
+		{ "192.0.2.7:40001", "aaaabbbb:ccccdddd", 0 }, /* a NAT that changed */
+		{ PEER, "aaaabbbb:ccccdddd", TEST_CHECK_CONTROLLING },
+		{ PEER, "aaaabbbb:ccccdddd", TEST_CHECK_NO_ROLE },
+		{ PEER, "aaaabbbb:ccccdddd", TEST_CHECK_NO_PRIORITY },
+		{ PEER, "aaaabbbb:ccccdddd", TEST_CHECK_UNKNOWN },
+		{ PEER, "aaaabbbb:ccccdddd", TEST_CHECK_BAD_FINGERPRINT },
+		{ PEER, "aaaabbbb:ccccdddd", TEST_CHECK_UNSIGNED },
+		{ PEER, "aaaabbbb:xxxxdddd", 0 }, /* a successor of the peer's agent */
+		{ PEER, "aaaabbbb:ccccddd", 0 },
+		{ OTHER, "aaaabbbb:ccccdddd", TEST_CHECK_NOMINATES },
+	};
+	guint8 stun[512], buf[2048];
+	NbhPacket got;
+
+	for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+		gsize n = test_stun_check(stun, txid, cases[i].username, ours.pwd, cases[i].flags, NULL);
+		struct nbh_endpoint from = endpoint(cases[i].from);
+
+		settle(f, TRUE);
+		arrive(f, cases[i].from, "10.9.0.1:51820", stun, n);
+		g_assert_cmpuint(n_wanted, ==, 1);
+		g_assert_true(agent_got(f, buf, &got));
+		g_assert_true(nbh_endpoint_equal(&got.from, &from));
+		g_assert_cmpuint(f->n_sent, ==, 0);
+
+		/* That address is known now; while there is an agent, everything is for it. */
+		arrive(f, PEER, "10.9.0.1:51820", stun, n);
+		g_assert_true(agent_got(f, buf, &got));
+		g_assert_cmpuint(n_wanted, ==, 1);
+	}
+}
+
+static void test_settled_strangers(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	const NbhPortCounters *counters = nbh_port_counters(f->port);
+	guint8 stun[512], buf[2048];
+	gsize n = test_stun_check(stun, txid, "aaaabbbb:ccccdddd", theirs.pwd, 0, NULL);
+	NbhPacket got;
+
+	settle(f, FALSE);
+	arrive(f, PEER, "10.9.0.1:51820", stun, n);
+	g_assert_cmpuint(counters->drop_integrity, ==, 1);
+	g_assert_cmpuint(n_wanted, ==, 0);
+
+	/* Nobody can be made for it: dropped, and the next one asks again. */
+	n = test_stun_check(stun, txid, "aaaabbbb:ccccdddd", ours.pwd, TEST_CHECK_CONTROLLING, NULL);
+	arrive(f, PEER, "10.9.0.1:51820", stun, n);
+	arrive(f, PEER, "10.9.0.1:51820", stun, n);
+	g_assert_cmpuint(n_wanted, ==, 2);
+	g_assert_cmpuint(counters->drop_other, ==, 2);
+
+	/* An answer that comes late has nobody to go to. */
+	n = nbh_stun_make_ice_answer(stun, sizeof(stun), txid, &(struct nbh_endpoint){ .addr.family = AF_INET },
+	                             theirs.pwd);
+	arrive(f, PEER, "10.9.0.1:51820", stun, n);
+	g_assert_false(agent_got(f, buf, &got));
+	g_assert_cmpuint(f->n_sent, ==, 0);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -471,6 +612,9 @@ int main(int argc, char **argv)
 	ADD("often", test_often);
 	ADD("overlay", test_overlay);
 	ADD("damaged", test_damaged);
+	ADD("settled", test_settled);
+	ADD("settled-wants-agent", test_settled_wants_agent);
+	ADD("settled-strangers", test_settled_strangers);
 	g_test_add_func("/ice/port/keepalives", test_keepalives);
 	return g_test_run();
 }
