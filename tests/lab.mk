@@ -1,7 +1,7 @@
 # The lab and its cases: run by scripts/check (they need root), not by make check.
 EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py %D%/lib/pinger.py %D%/lib/delaywire.py %D%/lib/h2raw.py \
 	%D%/netns/run %D%/netns/direct.py %D%/netns/badserver.py \
-	%D%/netns/case-bad-servers.py %D%/netns/case-end-to-end.py %D%/netns/case-facts.py %D%/netns/case-reload.py %D%/netns/case-firewall.py \
+	%D%/netns/case-bad-servers.py %D%/netns/case-end-to-end.py %D%/netns/case-dns-dead.py %D%/netns/case-facts.py %D%/netns/case-reload.py %D%/netns/case-firewall.py \
 	%D%/netns/case-ipv4-ipv6.py %D%/netns/case-kill-programs.py %D%/netns/case-life-cycle.py \
 	%D%/netns/soak-idle.py %D%/netns/soak-idle-cost.py %D%/lib/idlecost.py %D%/netns/mirror.py %D%/netns/case-lab.py %D%/netns/case-ipv6-only.py %D%/netns/case-hostile-peer.py %D%/netns/case-hostile-clients.py %D%/netns/hostileclient.py %D%/netns/case-hostile-server.py %D%/netns/hostileserver.py %D%/netns/case-lan.py \
 	%D%/netns/case-nat-full-cone-symmetric.py %D%/netns/case-nat-port-restricted.py \

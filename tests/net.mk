@@ -28,6 +28,12 @@ TESTS += %D%/unit/test-proxy
 %C%_unit_test_proxy_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_proxy_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
 
+check_PROGRAMS += %D%/unit/test-resolver
+TESTS += %D%/unit/test-resolver
+%C%_unit_test_resolver_SOURCES = %D%/unit/test-resolver.c
+%C%_unit_test_resolver_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_resolver_LDADD = $(NET_TEST_LIBS)
+
 check_PROGRAMS += %D%/unit/test-grpc
 TESTS += %D%/unit/test-grpc
 %C%_unit_test_grpc_SOURCES = %D%/unit/test-grpc.c

@@ -226,7 +226,8 @@ static int do_login(const NbhOptions *options, int dirfd, struct nbh_config *con
 	if (r >= 0)
 		return r;
 
-	r = nbh_oneshot_login(config, &key, setup_key);
+	/* One that runs keeps its own. */
+	r = nbh_oneshot_login(is_running(dirfd) ? -1 : dirfd, config, &key, setup_key);
 	nbh_key_wipe(&key);
 
 	if (r != NBH_EXIT_OK)

@@ -21,6 +21,7 @@
 #include "ice/ice.h"
 #include "mgmt/mgmt.h"
 #include "net/netmon.h"
+#include "net/resolver.h"
 #include "path/loopback.h"
 #include "signal/signal.h"
 #include "sink/publish.h"
@@ -53,12 +54,14 @@ typedef struct {
 	nbh_mono srflx_asked; /* because a path was lost */
 	NbhDirwatch *watch;
 	NbhCache *cache;
+	NbhResolver *resolver;
 	NbhLocalNetwork network;
 
 	NbhBackoff login_backoff;
 	GSource *login_timer, *status_timer, *grace_timer, *stun_timer; /* owned */
 	gboolean status_unwritten;
 	gboolean have_peer_config, logged_in, is_down, device_written;
+	struct nbh_key server_key; /* as netmap.cache knew it; zero: not */
 	NbhPeerConfig peer_config;
 	NbhNetmap *map; /* ref */
 	GPtrArray *turns, *relays;
@@ -114,5 +117,6 @@ void nbh_engine_connect(Engine *engine);
 void nbh_engine_disconnect(Engine *engine);
 void nbh_engine_try_management(Engine *engine);
 void nbh_engine_wipe_setup_key(Engine *engine);
+void nbh_engine_names_changed(gpointer owner);
 
 #endif

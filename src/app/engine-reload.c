@@ -73,6 +73,7 @@ static void reconnect(Engine *engine, gboolean is_other_server)
 	if (is_other_server) {
 		nbh_cache_free(engine->cache);
 		engine->cache = nbh_cache_new(engine->dirfd, &engine->public_key, engine->config->management_url);
+		nbh_engine_names_changed(engine);
 	}
 
 	if (engine->is_down)

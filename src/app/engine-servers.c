@@ -121,6 +121,35 @@ static void apply(const NbhMgmtUpdate *update, gpointer owner)
 	nbh_engine_status_changed(engine);
 }
 
+static void on_cached_key(const struct nbh_key *key, gpointer owner)
+{
+	((Engine *)owner)->server_key = *key;
+}
+
+static void on_cached_address(const char *name, const struct nbh_addr *addr, gpointer owner)
+{
+	nbh_resolver_remember(((Engine *)owner)->resolver, name, addr);
+}
+
+static void keep_address(const char *name, const struct nbh_addr *addr, gpointer owner)
+{
+	nbh_cache_add_address(((Engine *)owner)->cache, name, addr);
+}
+
+void nbh_engine_names_changed(gpointer owner)
+{
+	Engine *engine = owner;
+
+	nbh_cache_clear_addresses(engine->cache);
+	nbh_resolver_each(engine->resolver, keep_address, engine);
+}
+
+static void on_server_key(NbhMgmt *mgmt, const struct nbh_key *key, gpointer owner)
+{
+	(void)mgmt;
+	nbh_cache_keep_server_key(((Engine *)owner)->cache, key);
+}
+
 static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner)
 {
 	Engine *engine = owner;
@@ -253,14 +282,25 @@ static GSourceFuncs ready_funcs = { .dispatch = dispatch_ready };
 
 void nbh_engine_connect(Engine *engine)
 {
-	static const NbhMgmtEvents events = { on_update, on_mgmt_link, on_refused, NULL };
+	static const NbhMgmtEvents events = { on_update, on_mgmt_link, on_refused, on_server_key };
+	static const NbhCacheEvents cache_events = { on_cached_key, on_cached_address, apply };
 	NbhMgmtConfig config = { .url = engine->config->management_url,
 		                 .own_private = engine->private_key,
-		                 .get_meta = get_meta };
+		                 .get_meta = get_meta,
+		                 .server_key = &engine->server_key };
+	NbhCacheContent cached = NBH_CACHE_NOTHING;
 	g_autoptr(GError) error = NULL;
 
 	engine->logged_in = FALSE;
+	nbh_key_wipe(&engine->server_key);
 	engine->dial = config.dial = nbh_dialing_new(engine->config, &error);
+
+	/*
+	 * With what was said before there is nothing to wait for: tunnels come up and signal connects now,
+	 * and Sync, which tries Login by itself when it is refused, needs none before it.
+	 */
+	if (engine->dial)
+		cached = nbh_cache_load(engine->cache, &cache_events, engine);
 
 	if (engine->dial)
 		engine->mgmt = nbh_mgmt_grpc.open(&config, &events, engine, &error);
@@ -275,13 +315,11 @@ void nbh_engine_connect(Engine *engine)
 		return;
 	}
 
-	/*
-	 * With a map of before there is nothing to wait for: tunnels come up and signal connects now,
-	 * and Sync, which tries Login by itself when it is refused, needs none before it.
-	 */
-	if (nbh_cache_load(engine->cache, apply, engine)) {
-		nbh_log(NBH_LOG_NOTICE, "app", "cached-map peers=%zu",
-		        engine->map ? (size_t)engine->map->n_peers : 0);
+	if (cached != NBH_CACHE_NOTHING) {
+		if (cached == NBH_CACHE_MAP)
+			nbh_log(NBH_LOG_NOTICE, "app", "cached-map peers=%zu",
+			        engine->map ? (size_t)engine->map->n_peers : 0);
+
 		engine->logged_in = TRUE;
 		nbh_mgmt_grpc.sync(engine->mgmt);
 		return;

@@ -405,6 +405,7 @@ static gboolean open_modules(Engine *engine, GError **error)
 
 	engine->facts = nbh_host_facts_new();
 	nbh_host_facts_watch_name(engine->facts, nbh_engine_facts_changed, engine);
+	engine->resolver = nbh_resolver_install(nbh_engine_names_changed, engine);
 	engine->cache = nbh_cache_new(engine->dirfd, &engine->public_key, engine->config->management_url);
 	engine->peers = nbh_peers_new(&engine->public_key, engine->config->listen_port, &peers_events, engine);
 	engine->publish = nbh_publish_new(engine->dirfd, generation, &nbh_engine_publish_events, engine);
@@ -476,6 +477,7 @@ static void stop(Engine *engine)
 
 	nbh_engine_drop(&engine->login_timer);
 	nbh_engine_drop(&engine->status_timer);
+	nbh_resolver_uninstall(engine->resolver);
 	nbh_cache_free(engine->cache);
 	nbh_publish_free(engine->publish);
 	nbh_srflx_free(engine->srflx);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/cache.h"
 #include "app/dialing.h"
 #include "app/engine.h"
 #include "app/meta.h"
@@ -19,6 +20,7 @@
 typedef struct {
 	const struct nbh_config *config;
 	NbhHostFacts *facts;
+	NbhCache *cache; /* NULL: nothing is kept */
 	GMainLoop *loop;
 	int exit_code;
 	gboolean is_login, have_peer_config;
@@ -30,6 +32,9 @@ static void on_update(NbhMgmt *mgmt, const NbhMgmtUpdate *update, gpointer owner
 	Oneshot *oneshot = owner;
 
 	(void)mgmt;
+
+	if (oneshot->cache)
+		nbh_cache_keep(oneshot->cache, update);
 
 	if (!update->has_peer_config)
 		return;
@@ -51,6 +56,16 @@ static void on_refused(NbhMgmt *mgmt, const char *why, gpointer owner)
 	(void)mgmt;
 	(void)why;
 	(void)owner;
+}
+
+static void on_server_key(NbhMgmt *mgmt, const struct nbh_key *key, gpointer owner)
+{
+	Oneshot *oneshot = owner;
+
+	(void)mgmt;
+
+	if (oneshot->cache)
+		nbh_cache_keep_server_key(oneshot->cache, key);
 }
 
 static void get_meta(NbhMeta *ret_meta, gpointer owner)
@@ -99,10 +114,11 @@ static gboolean on_give_up(gpointer owner)
 	return G_SOURCE_REMOVE;
 }
 
-static int talk(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key, gboolean is_login)
+/* cache: what is to be kept goes there; NULL: nothing. */
+static int talk(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key, gboolean is_login, NbhCache *cache)
 {
-	static const NbhMgmtEvents events = { on_update, on_link, on_refused, NULL };
-	Oneshot oneshot = { .config = config, .exit_code = NBH_EXIT_FAILURE, .is_login = is_login };
+	static const NbhMgmtEvents events = { on_update, on_link, on_refused, on_server_key };
+	Oneshot oneshot = { .config = config, .cache = cache, .exit_code = NBH_EXIT_FAILURE, .is_login = is_login };
 	NbhMgmtConfig mgmt_config = { .url = config->management_url, .own_private = *private_key, .get_meta = get_meta };
 	g_autoptr(GError) error = NULL;
 	g_autoptr(NbhDial) dial = nbh_dialing_new(config, &error);
@@ -139,14 +155,54 @@ static int talk(const struct nbh_config *config, const struct nbh_key *private_k
 	return oneshot.exit_code;
 }
 
-int nbh_oneshot_login(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key)
+static void on_cached_update(const NbhMgmtUpdate *update, gpointer owner)
 {
-	return talk(config, private_key, setup_key, TRUE);
+	(void)update;
+	(void)owner;
+}
+
+static void on_cached_key(const struct nbh_key *key, gpointer owner)
+{
+	(void)key;
+	(void)owner;
+}
+
+static void on_cached_address(const char *name, const struct nbh_addr *addr, gpointer owner)
+{
+	(void)name;
+	(void)addr;
+	(void)owner;
+}
+
+/* The first start needs no Login of its own then. A network map that is there is worth more. */
+static NbhCache *open_cache(int dirfd, const struct nbh_config *config, const struct nbh_key *private_key)
+{
+	static const NbhCacheEvents events = { on_cached_key, on_cached_address, on_cached_update };
+	struct nbh_key own_public;
+	NbhCache *cache;
+
+	nbh_key_public(private_key, &own_public);
+	cache = nbh_cache_new(dirfd, &own_public, config->management_url);
+
+	if (nbh_cache_load(cache, &events, NULL) != NBH_CACHE_MAP)
+		return cache;
+
+	nbh_cache_free(cache);
+	return NULL;
+}
+
+int nbh_oneshot_login(int dirfd, const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key)
+{
+	NbhCache *cache = dirfd >= 0 ? open_cache(dirfd, config, private_key) : NULL;
+	int r = talk(config, private_key, setup_key, TRUE, cache);
+
+	nbh_cache_free(cache);
+	return r;
 }
 
 int nbh_oneshot_logout(const struct nbh_config *config, const struct nbh_key *private_key)
 {
-	return talk(config, private_key, NULL, FALSE);
+	return talk(config, private_key, NULL, FALSE, NULL);
 }
 
 /* ---- netbird-ice ------------------------------------------------------------------------------ */

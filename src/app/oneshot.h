@@ -8,8 +8,11 @@
 
 #include <glib.h>
 
-/* Registers (or logs in again) and prints FQDN and address. setup_key may be NULL. Exit code. */
-int nbh_oneshot_login(const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key);
+/*
+ * Registers (or logs in again) and prints FQDN and address. setup_key may be NULL. What a start can
+ * use goes into netmap.cache in dirfd; -1: nothing does. Exit code.
+ */
+int nbh_oneshot_login(int dirfd, const struct nbh_config *config, const struct nbh_key *private_key, const char *setup_key);
 /* Deletes the peer at the server. Exit code. */
 int nbh_oneshot_logout(const struct nbh_config *config, const struct nbh_key *private_key);
 /* CLOSE_ALL to netbird-ice, if it runs. */

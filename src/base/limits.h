@@ -68,6 +68,8 @@
 #define NBH_ICE_UFRAG_MAX 64
 #define NBH_ICE_PWD_MAX 256                           /* RFC 8445 5.3: at most 256 characters */
 #define NBH_STUN_SERVERS_MAX 16
+#define NBH_RESOLVER_NAMES_MAX 32                     /* remembered: management, signal, proxy, STUN servers */
+#define NBH_RESOLVER_ADDRESSES_MAX 8                  /* of each; both families */
 #define NBH_STUN_LOOKUPS_MAX 32                       /* names of theirs that are being resolved */
 #define NBH_PUBLISH_DELAY_MS 50                       /* followers of a first change */
 #define NBH_RECONCILE_MS 60000                        /* safety net behind inotify */

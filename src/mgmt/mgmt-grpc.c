@@ -240,7 +240,9 @@ static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
 	return call_error(mgmt, status, message);
 }
 
-static gboolean open_login(NbhMgmt *mgmt, GBytes *reply, NbhMgmtUpdate *ret_update, GError **error)
+/* The plaintext stays in *ret_plain for as long as update->plain is looked at. */
+static gboolean open_login(NbhMgmt *mgmt, GBytes *reply, GBytes **ret_plain, NbhMgmtUpdate *ret_update,
+			   GError **error)
 {
 	gsize len;
 	const guint8 *data = g_bytes_get_data(reply, &len);
@@ -250,7 +252,12 @@ static gboolean open_login(NbhMgmt *mgmt, GBytes *reply, NbhMgmtUpdate *ret_upda
 	if (!plain)
 		return FALSE;
 	data = g_bytes_get_data(plain, &len);
-	return nbh_mgmt_decode_login(data, len, ret_update, error);
+	if (!nbh_mgmt_decode_login(data, len, ret_update, error))
+		return FALSE;
+	ret_update->plain = plain;
+	ret_update->is_login = TRUE;
+	*ret_plain = g_steal_pointer(&plain);
+	return TRUE;
 }
 
 static void mgmt_unref(NbhMgmt *mgmt)
@@ -264,6 +271,7 @@ static void on_login_reply(int status, const char *message, GBytes *reply, gpoin
 	NbhMgmtUpdate update = { 0 };
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GError) cause = NULL;
+	g_autoptr(GBytes) plain = NULL;
 
 	mgmt->login.call = NULL;
 	if (status != NBH_GRPC_OK) {
@@ -279,7 +287,7 @@ static void on_login_reply(int status, const char *message, GBytes *reply, gpoin
 		finish(mgmt, &mgmt->login, error);
 		return;
 	}
-	if (!open_login(mgmt, reply, &update, &cause)) {
+	if (!open_login(mgmt, reply, &plain, &update, &cause)) {
 		error = g_error_new(NBH_MGMT_ERROR, NBH_MGMT_PROTOCOL,
 				    "management: %s: the answer to Login cannot be used: %s",
 				    nbh_grpc_channel_authority(mgmt->channel), cause->message);
@@ -474,7 +482,6 @@ static void sync_failed(NbhMgmt *mgmt, const char *why)
 	mgmt->events->on_link(mgmt, FALSE, why, mgmt->owner);
 }
 
-/* The plaintext stays in *ret_plain for as long as update->plain is looked at. */
 static gboolean open_sync(NbhMgmt *mgmt, const guint8 *data, gsize len, GBytes **ret_plain,
 			  NbhMgmtUpdate *ret_update, GError **error)
 {

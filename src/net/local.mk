@@ -5,6 +5,7 @@ noinst_LIBRARIES += %D%/libnbh-net.a
 	%D%/grpc.c %D%/grpc.h %D%/grpc-call.c %D%/grpc-pace.c %D%/grpc-private.h %D%/grpc-transport.c \
 	%D%/netmon.c %D%/netmon.h \
 	%D%/proxy.c %D%/proxy.h \
+	%D%/resolver.c %D%/resolver.h \
 	%D%/stream.c %D%/stream.h \
 	%D%/tls.c %D%/tls.h %D%/tls-text.c %D%/tls-text.h
 EXTRA_DIST += %D%/README.md

@@ -28,7 +28,8 @@ typedef struct {
 	NbhNetmap *map;
 	/* Sync only: why the part that is missing above could not be used; "peerConfig.mtu 1: ..." */
 	char *peer_config_refused, *map_refused;
-	GBytes *plain; /* borrowed: the Sync message this came from, for keeping; NULL: not one */
+	GBytes *plain; /* borrowed: the message this came from, for keeping; NULL: not from the wire */
+	gboolean is_login; /* it is the answer to Login, not a Sync message */
 } NbhMgmtUpdate;
 
 void nbh_mgmt_update_clear(NbhMgmtUpdate *update);

@@ -1,4 +1,4 @@
-/* netmap.cache of this key and server, whatever follows: its two lengths and two messages. */
+/* netmap.cache of this key and server, whatever follows: lines, lengths, messages. */
 #include "config.h"
 
 #include "app/cache.h"
@@ -7,7 +7,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #define URL "http://192.0.2.1:80"
-#define MAGIC "netbird-helper netmap.cache 1\n"
+#define MAGIC "netbird-helper netmap.cache 2\n"
 
 static void on_update(const NbhMgmtUpdate *update, gpointer owner)
 {
@@ -15,6 +15,21 @@ static void on_update(const NbhMgmtUpdate *update, gpointer owner)
 
 	*has_map = update->map != NULL;
 }
+
+static void on_server_key(const struct nbh_key *key, gpointer owner)
+{
+	(void)owner;
+	fuzz_require(!nbh_key_is_zero(key));
+}
+
+static void on_address(const char *name, const struct nbh_addr *addr, gpointer owner)
+{
+	(void)owner;
+	fuzz_require(*name && !strpbrk(name, " \n"));
+	fuzz_require(addr->family == AF_INET || addr->family == AF_INET6);
+}
+
+static const NbhCacheEvents events = { on_server_key, on_address, on_update };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -29,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	g_string_append_len(text, fuzz_chars(data), (gssize)len);
 	dirfd = fuzz_file("netmap.cache", text->str, text->len);
 	cache = nbh_cache_new(dirfd, &own, URL);
-	if (nbh_cache_load(cache, on_update, &has_map))
+	if (nbh_cache_load(cache, &events, &has_map) == NBH_CACHE_MAP)
 		fuzz_require(has_map); /* and it came last */
 	nbh_cache_free(cache);
 	return 0;

@@ -163,7 +163,7 @@ class Hub:
         self.certificates = None
         if tls:
             self.certificates = Certificates(host.lab.dir(f"{host.name}-{name}-certificates"))
-            self.certificates.make("hub", f"IP:{self.address}")
+            self.certificates.make("hub", f"{'IP' if self.address in (host.v4, host.v6) else 'DNS'}:{self.address}")
         self.start()
 
     def tls_options(self):

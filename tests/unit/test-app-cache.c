@@ -18,6 +18,8 @@ typedef struct {
 	struct nbh_key own;
 	guint n_updates, n_peers;
 	gboolean has_signal;
+	struct nbh_key server_key;
+	char *addresses; /* "NAME=ADDRESS " of each */
 } Rig;
 
 static void rig_open(Rig *rig)
@@ -30,6 +32,7 @@ static void rig_open(Rig *rig)
 
 static void rig_close(Rig *rig)
 {
+	g_free(rig->addresses);
 	unlinkat(rig->dirfd, "netmap.cache", 0);
 	close(rig->dirfd);
 	g_assert_cmpint(g_rmdir(rig->dir), ==, 0);
@@ -48,6 +51,23 @@ static void on_update(const NbhMgmtUpdate *update, gpointer owner)
 	if (update->map)
 		rig->n_peers = (guint)update->map->n_peers;
 }
+
+static void on_server_key(const struct nbh_key *key, gpointer owner)
+{
+	((Rig *)owner)->server_key = *key;
+}
+
+static void on_address(const char *name, const struct nbh_addr *addr, gpointer owner)
+{
+	Rig *rig = owner;
+	char text[NBH_ADDR_TEXT_MAX];
+	char *before = rig->addresses;
+
+	rig->addresses = g_strdup_printf("%s%s=%s ", before, name, nbh_addr_format(addr, text));
+	g_free(before);
+}
+
+static const NbhCacheEvents events = { on_server_key, on_address, on_update };
 
 /* A Sync message as the hub makes it. */
 static GBytes *message(gboolean with_servers, guint n_peers)
@@ -95,14 +115,17 @@ static void keep(NbhCache *cache, const Rig *rig, gboolean with_servers, guint n
 	nbh_mgmt_update_clear(&update);
 }
 
-static gboolean load(Rig *rig, const struct nbh_key *own, const char *url)
+static NbhCacheContent load(Rig *rig, const struct nbh_key *own, const char *url)
 {
 	NbhCache *cache = nbh_cache_new(rig->dirfd, own, url);
-	gboolean found;
+	NbhCacheContent found;
 
 	rig->n_updates = rig->n_peers = 0;
 	rig->has_signal = FALSE;
-	found = nbh_cache_load(cache, on_update, rig);
+	nbh_key_wipe(&rig->server_key);
+	g_free(rig->addresses);
+	rig->addresses = g_strdup("");
+	found = nbh_cache_load(cache, &events, rig);
 	nbh_cache_free(cache);
 	return found;
 }
@@ -134,6 +157,85 @@ static void test_keeps(void)
 	g_assert_cmpuint(rig.n_updates, ==, 2);
 	g_assert_cmpuint(rig.n_peers, ==, 3);
 	g_assert_true(rig.has_signal);
+	rig_close(&rig);
+}
+
+static void keep_login(NbhCache *cache)
+{
+	NbhServerConfig servers = { .has_signal = TRUE, .signal_host = "203.0.113.1", .signal_port = 8080 };
+	NbhPeerConfig config = { 0 };
+	g_autoptr(GBytes) plain = NULL;
+	NbhMgmtUpdate update = { .servers = NULL };
+	gsize len;
+	const guint8 *data;
+
+	nbh_prefix_parse("100.64.0.7/16", &config.address);
+	plain = nbh_mgmt_encode_login_response(&servers, &config);
+	data = g_bytes_get_data(plain, &len);
+	g_assert_true(nbh_mgmt_decode_login(data, len, &update, NULL));
+	update.plain = plain;
+	update.is_login = TRUE;
+	nbh_cache_keep(cache, &update);
+	nbh_mgmt_update_clear(&update);
+}
+
+/* Before the first Sync: the answer to Login; behind it, never again. */
+static void test_login(void)
+{
+	NbhCache *cache;
+	Rig rig;
+
+	rig_open(&rig);
+	cache = nbh_cache_new(rig.dirfd, &rig.own, URL);
+	keep_login(cache);
+	nbh_cache_free(cache);
+	g_assert_cmpint(load(&rig, &rig.own, URL), ==, NBH_CACHE_LOGIN);
+	g_assert_cmpuint(rig.n_updates, ==, 1);
+	g_assert_true(rig.has_signal);
+
+	cache = nbh_cache_new(rig.dirfd, &rig.own, URL);
+	g_assert_cmpint(nbh_cache_load(cache, &events, &rig), ==, NBH_CACHE_LOGIN);
+	keep(cache, &rig, TRUE, 2);
+	keep_login(cache);
+	nbh_cache_free(cache);
+	g_assert_cmpint(load(&rig, &rig.own, URL), ==, NBH_CACHE_MAP);
+	g_assert_cmpuint(rig.n_updates, ==, 1);
+	rig_close(&rig);
+}
+
+static void test_servers(void)
+{
+	struct nbh_key key = { { 3 } };
+	struct nbh_addr addr;
+	NbhCache *cache;
+	Rig rig;
+
+	rig_open(&rig);
+	cache = nbh_cache_new(rig.dirfd, &rig.own, URL);
+	nbh_cache_keep_server_key(cache, &key);
+	g_assert_cmpint(nbh_addr_parse("192.0.2.1", &addr), ==, 0);
+	nbh_cache_add_address(cache, "nb.example", &addr);
+	g_assert_cmpint(nbh_addr_parse("2001:db8::1", &addr), ==, 0);
+	nbh_cache_add_address(cache, "nb.example", &addr);
+	nbh_cache_flush(cache);
+	g_assert_cmpint(load(&rig, &rig.own, URL), ==, NBH_CACHE_NOTHING); /* alone they are not worth a file */
+	keep(cache, &rig, TRUE, 1);
+	nbh_cache_free(cache);
+	g_assert_cmpint(load(&rig, &rig.own, URL), ==, NBH_CACHE_MAP);
+	g_assert_true(nbh_key_equal(&rig.server_key, &key));
+	g_assert_cmpstr(rig.addresses, ==, "nb.example=192.0.2.1 nb.example=2001:db8::1 ");
+
+	/* What was loaded is written again with the next message. */
+	cache = nbh_cache_new(rig.dirfd, &rig.own, URL);
+	g_assert_cmpint(nbh_cache_load(cache, &events, &rig), ==, NBH_CACHE_MAP);
+	keep(cache, &rig, TRUE, 3);
+	nbh_cache_clear_addresses(cache);
+	nbh_cache_add_address(cache, "other.example", &addr);
+	nbh_cache_free(cache);
+	g_assert_cmpint(load(&rig, &rig.own, URL), ==, NBH_CACHE_MAP);
+	g_assert_cmpuint(rig.n_peers, ==, 3);
+	g_assert_true(nbh_key_equal(&rig.server_key, &key));
+	g_assert_cmpstr(rig.addresses, ==, "other.example=2001:db8::1 ");
 	rig_close(&rig);
 }
 
@@ -173,6 +275,8 @@ static void test_damaged(void)
 	rig_open(&rig);
 	cache = nbh_cache_new(rig.dirfd, &rig.own, URL);
 	keep(cache, &rig, TRUE, 2);
+	nbh_cache_keep_server_key(cache, &rig.own);
+	nbh_cache_add_address(cache, "nb.example", &(struct nbh_addr){ .family = AF_INET });
 	nbh_cache_free(cache);
 	path = g_build_filename(rig.dir, "netmap.cache", NULL);
 	g_assert_true(g_file_get_contents(path, &good, &len, NULL));
@@ -201,6 +305,8 @@ int main(int argc, char **argv)
 	umask(022);
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/app/cache/keeps", test_keeps);
+	g_test_add_func("/app/cache/login", test_login);
+	g_test_add_func("/app/cache/servers", test_servers);
 	g_test_add_func("/app/cache/foreign", test_foreign);
 	g_test_add_func("/app/cache/damaged", test_damaged);
 	return g_test_run();
