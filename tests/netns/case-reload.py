@@ -81,7 +81,7 @@ def live(lab, hub, a):
     reload(a, 'config-read-again changed="managementUrl, proxy"')
     wait_for(lambda: reconnected(a, 'changed="managementUrl, proxy"', url), 10,
              "connected to the other URL")
-    check(proxy.log().count("CONNECT") == 2, "the proxy is still used")
+    check(proxy.log().count("CONNECT") == 2, f"the proxy is still used: {proxy.log()}")
 
 
 def waiting(a):
