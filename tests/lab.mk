@@ -7,7 +7,7 @@ EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py %D%/lib/pinger.py %D%/lib/delay
 	%D%/netns/case-nat-full-cone-symmetric.py %D%/netns/case-nat-port-restricted.py \
 	%D%/lib/burst.py %D%/netns/restarts.py %D%/netns/case-restart-idle.py %D%/netns/case-restart-programs.py %D%/netns/case-restart-address.py %D%/netns/case-restart-disk.py %D%/netns/case-restart-dir.py %D%/netns/case-restart-apply.py %D%/netns/case-restart-nat.py \
 	%D%/netns/case-restart-servers.py %D%/netns/soak-restart.py \
-	%D%/netns/case-same-nat.py %D%/netns/case-setup-keys.py %D%/netns/case-port-in-use.py %D%/netns/case-tls.py %D%/netns/case-nginx.py %D%/netns/connectproxy.py %D%/README.md
+	%D%/netns/case-same-nat.py %D%/netns/case-setup-keys.py %D%/netns/case-port-in-use.py %D%/netns/case-tls.py %D%/netns/case-nginx.py %D%/netns/case-tls-words.py %D%/netns/tlsserver.py %D%/netns/connectproxy.py %D%/README.md
 EXTRA_DIST += %D%/lib/procfs.py %D%/netns/case-privileges.py %D%/lib/container.py %D%/netns/case-container.py
 
 # scripts/check: "make distcheck" with the unit tests only.

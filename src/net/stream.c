@@ -41,6 +41,7 @@ struct _NbhStream {
 	GSocketConnection *connection; /* client side: owns what socket refers to */
 	GSocket *socket;
 	int fd; /* of socket */
+	int write_errno; /* nothing can be sent any more; reading will find the end */
 	GSocketAddress *remote, *local;
 	GSource *watch;
 	gpointer watch_tag;
@@ -553,6 +554,10 @@ gssize nbh_stream_read(NbhStream *stream, guint8 *buf, gsize size)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
+	if (n == 0 && stream->write_errno) {
+		n = -1;
+		errno = stream->write_errno;
+	}
 	stream_close(stream, n < 0 ? error_from_errno(stream, errno)
 				   : g_strdup(stream->is_server ? "closed by the client"
 								: "closed by the server"));
@@ -580,6 +585,11 @@ gssize nbh_stream_write(NbhStream *stream, const guint8 *data, gsize len)
 		return n;
 	if (errno == EAGAIN || errno == EWOULDBLOCK)
 		return 0;
+	if (errno == EPIPE || errno == ECONNRESET) {
+		/* What came before says more than this: it is read first, and then the end is found. */
+		stream->write_errno = errno;
+		return 0;
+	}
 	stream_close(stream, error_from_errno(stream, errno));
 	return -1;
 }

@@ -60,10 +60,12 @@ static void append_common_name(GString *text, const X509_NAME *name)
 	append_clean(text, ASN1_STRING_get0_data(value), (gsize)ASN1_STRING_length(value));
 }
 
-static void append_names(GString *text, X509 *certificate)
+/* host: what the certificate is not for. */
+static void append_names(GString *text, X509 *certificate, const char *host)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
 	int n = names ? sk_GENERAL_NAME_num(names) : 0, n_named = 0;
+	gboolean is_name = FALSE;
 
 	for (int i = 0; i < n && n_named < NAMES_MAX; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
@@ -72,6 +74,9 @@ static void append_names(GString *text, X509 *certificate)
 			continue;
 		if (n_named++)
 			g_string_append(text, ", ");
+		is_name |= name->type == GEN_DNS && g_hostname_is_ip_address(host) &&
+			   strlen(host) == (gsize)ASN1_STRING_length(name->d.dNSName) &&
+			   memcmp(host, ASN1_STRING_get0_data(name->d.dNSName), strlen(host)) == 0;
 		if (name->type == GEN_DNS)
 			append_clean(text, ASN1_STRING_get0_data(name->d.dNSName),
 				     (gsize)ASN1_STRING_length(name->d.dNSName));
@@ -79,9 +84,11 @@ static void append_names(GString *text, X509 *certificate)
 			append_address(text, name->d.iPAddress);
 	}
 	if (n_named == 0)
-		g_string_append(text, "no name at all");
+		g_string_append(text, "no name at all (a common name alone does not count)");
 	else if (n_named < n)
 		g_string_append(text, ", ...");
+	if (is_name)
+		g_string_append(text, ", as a DNS name; an address must be there as an IP address");
 	GENERAL_NAMES_free(names);
 }
 
@@ -105,7 +112,7 @@ char *nbh_tls_text_refused(X509_STORE_CTX *verifying, const char *host)
 	} else if (certificate && host &&
 		   (error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH)) {
 		g_string_append_printf(text, " is not for \"%s\" but for ", host);
-		append_names(text, certificate);
+		append_names(text, certificate, host);
 	} else if (certificate && (error == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
 				   error == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
 				   error == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE ||

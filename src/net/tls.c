@@ -38,6 +38,7 @@ struct _NbhTls {
 struct _NbhTlsLink {
 	SSL *ssl; /* owned */
 	int fd;   /* borrowed */
+	int write_errno; /* nothing can be sent any more; reading will find the end */
 	gboolean is_server, is_up;
 	gboolean is_blocked;  /* the last read found nothing: SSL_has_pending() may be half a record */
 	gboolean wants_write; /* reading cannot go on before something was written */
@@ -52,12 +53,17 @@ G_DEFINE_QUARK(nbh-tls-error-quark, nbh_tls_error)
 
 static int socket_write(BIO *bio, const char *data, int len)
 {
-	const NbhTlsLink *link = BIO_get_data(bio);
+	NbhTlsLink *link = BIO_get_data(bio);
 	ssize_t n = send(link->fd, data, (size_t)len, MSG_NOSIGNAL);
 
 	BIO_clear_retry_flags(bio);
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
 		BIO_set_retry_write(bio);
+	} else if (n < 0 && link->is_up && (errno == EPIPE || errno == ECONNRESET)) {
+		/* What came before may be the alert that says why: it is read first. */
+		link->write_errno = errno;
+		BIO_set_retry_write(bio);
+	}
 	return (int)n;
 }
 
@@ -68,10 +74,14 @@ static int socket_read(BIO *bio, char *buf, int size)
 
 	BIO_clear_retry_flags(bio);
 	BIO_clear_flags(bio, BIO_FLAGS_IN_EOF);
-	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
 		BIO_set_retry_read(bio);
-	else if (n == 0)
+	} else if (n == 0 && link->write_errno) {
+		errno = link->write_errno;
+		return -1;
+	} else if (n == 0) {
 		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	}
 	return (int)n;
 }
 

@@ -158,6 +158,36 @@ static void test_client_closes(void)
 	pair_close(&pair);
 }
 
+static void on_accept_and_reset(GSocket *socket, gpointer owner)
+{
+	const struct linger now = { .l_onoff = 1 };
+	Pair *pair = owner;
+
+	test_run_until(pair->client.is_up);
+	g_assert_cmpint(g_socket_send(socket, "why", 3, NULL, NULL), ==, 3);
+	g_assert_cmpint(setsockopt(g_socket_get_fd(socket), SOL_SOCKET, SO_LINGER, &now, sizeof(now)), ==, 0);
+	g_object_unref(socket);
+	/* Both ways of finding out: ECONNRESET, then EPIPE. */
+	g_assert_cmpint(nbh_stream_write(pair->client.stream, (const guint8 *)"x", 1), ==, 0);
+	g_assert_cmpint(nbh_stream_write(pair->client.stream, (const guint8 *)"x", 1), ==, 0);
+	g_assert_cmpuint(pair->client.received->len, ==, 0);
+	pair->server.is_up = TRUE;
+}
+
+/* Nothing can be sent any more, but what the server has said is still read. */
+static void test_last_words(void)
+{
+	Pair pair = { 0 };
+
+	pair_open(&pair, "127.0.0.1");
+	pair.listener.on_accept = on_accept_and_reset;
+	test_run_until(pair.client.n_closed);
+	g_assert_true(pair.server.is_up);
+	g_assert_cmpmem(pair.client.received->data, pair.client.received->len, "why", 3);
+	g_assert_cmpstr(pair.client.error, ==, "reset by the server");
+	pair_close(&pair);
+}
+
 static void test_free_in_callbacks(void)
 {
 	Pair up = { 0 }, readable = { 0 };
@@ -249,6 +279,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/stream/transfer", test_transfer);
 	g_test_add_func("/stream/client-closes", test_client_closes);
+	g_test_add_func("/stream/last-words", test_last_words);
 	g_test_add_func("/stream/free-in-callbacks", test_free_in_callbacks);
 	g_test_add_func("/stream/failures", test_failures);
 	g_test_add_func("/stream/deadline", test_deadline);

@@ -236,7 +236,13 @@ static void test_names(void)
 	/* A name that looks like the address is none. */
 	test_certs_make(lab.certs, "dns", "DNS:127.0.0.1", -1, 10);
 	lab.server_tls = server_tls(&lab, "dns");
-	expect(&lab, "127.0.0.1", "is not for \"127.0.0.1\"");
+	expect(&lab, "127.0.0.1",
+	       "is not for \"127.0.0.1\" but for 127.0.0.1, as a DNS name; an address must be there as an IP address");
+	nbh_tls_unref(lab.server_tls);
+	test_certs_make(lab.certs, "mail", "email:root@localhost", -1, 10);
+	lab.server_tls = server_tls(&lab, "mail");
+	expect(&lab, "localhost",
+	       "is not for \"localhost\" but for no name at all (a common name alone does not count)");
 	lab_close(&lab);
 }
 
@@ -535,12 +541,20 @@ static void test_odd_servers(void)
 
 static void test_client_certificate(void)
 {
+	static const struct {
+		const char *name, *answer, *answer_1_2;
+	} shown[] = {
+		{ "client", "", "" },
+		{ NULL, "the server wants a client certificate; set clientCertFile", "client certificate may be missing" },
+		{ "old", "the server refuses our client certificate", "the server refuses our client certificate" },
+	};
 	Lab lab;
 
 	lab_open(&lab);
 	test_certs_make(lab.certs, "client", "DNS:client", -1, 10);
+	test_certs_make(lab.certs, "old", "DNS:client", -20, -10);
 	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
-		for (int with = 0; with < 2; with++) {
+		for (gsize i = 0; i < G_N_ELEMENTS(shown); i++) {
 			g_autofree char *ca = test_certs_path(lab.certs, "ca.pem");
 			SSL_CTX *ctx = odd_ctx(&lab);
 
@@ -549,10 +563,9 @@ static void test_client_certificate(void)
 			SSL_CTX_load_verify_file(ctx, ca);
 			SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 			nbh_tls_unref(lab.client_tls);
-			lab.client_tls = client_tls(&lab, "ca.pem", with ? "client" : NULL);
-			expect_odd(&lab, ctx, FALSE, with ? "" :
-				   version == TLS1_3_VERSION ? "the server wants a client certificate; set " :
-							       "client certificate");
+			lab.client_tls = client_tls(&lab, "ca.pem", shown[i].name);
+			expect_odd(&lab, ctx, FALSE,
+				   version == TLS1_3_VERSION ? shown[i].answer : shown[i].answer_1_2);
 		}
 	}
 	lab_close(&lab);
