@@ -54,3 +54,9 @@ TESTS += %D%/unit/test-ice-link
 %C%_unit_test_ice_link_SOURCES = %D%/unit/test-ice-link.c
 %C%_unit_test_ice_link_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_ice_link_LDADD = src/ice/libnbh-ice.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
+
+check_PROGRAMS += %D%/unit/test-ice-process
+TESTS += %D%/unit/test-ice-process
+%C%_unit_test_ice_process_SOURCES = %D%/unit/test-ice-process.c
+%C%_unit_test_ice_process_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_process_LDADD = src/ice/libnbh-ice.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)

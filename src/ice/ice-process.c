@@ -37,6 +37,8 @@ struct _NbhIce {
 	guint16 port; /* 0: not set yet */
 	NbhIceMessage overlay; /* to be said again to the next netbird-ice */
 	gboolean has_overlay;
+	GHashTable *openings; /* struct nbh_key -> number of the OPEN on this link, owned */
+	guint32 n_opens;
 };
 
 static void retry_later(NbhIce *ice)
@@ -59,18 +61,21 @@ static void go_down(NbhIce *ice, const char *why)
 		ice->events.on_down(ice, why, ice->owner);
 }
 
-static void send_message(NbhIce *ice, const NbhIceMessage *message)
+static gboolean send_message(NbhIce *ice, const NbhIceMessage *message)
 {
 	if (!ice->link || !ice->ready) {
 		nbh_log(NBH_LOG_DEBUG, MODULE, "dropped command=%s reason=no-link",
 		        nbh_ice_verb_name(message->verb));
-		return;
+		return FALSE;
 	}
 
 	/* Credentials come from the peer: what RFC 8445 does not allow cannot be used by any agent. */
-	if (!nbh_ice_link_send(ice->link, message))
-		nbh_log(NBH_LOG_WARN, MODULE, "refused command=%s peer=%.8s reason=\"a field that cannot be right\"",
-		        nbh_ice_verb_name(message->verb), nbh_key_format(&message->peer).text);
+	if (nbh_ice_link_send(ice->link, message))
+		return TRUE;
+
+	nbh_log(NBH_LOG_WARN, MODULE, "refused command=%s peer=%.8s reason=\"a field that cannot be right\"",
+	        nbh_ice_verb_name(message->verb), nbh_key_format(&message->peer).text);
+	return FALSE;
 }
 
 static void on_hello(NbhIce *ice, const NbhIceMessage *message)
@@ -91,6 +96,9 @@ static void on_hello(NbhIce *ice, const NbhIceMessage *message)
 	ice->greeted = TRUE;
 	g_strlcpy(ice->backend, message->u.hello.backend, sizeof(ice->backend));
 
+	g_hash_table_remove_all(ice->openings);
+	ice->n_opens = 0;
+
 	if (ice->port)
 		nbh_ice_link_send(ice->link, &set_port);
 
@@ -106,6 +114,14 @@ static void on_end(NbhIce *ice)
 	ice->told_down = FALSE;
 	ice->retry_ms = RETRY_MIN_MS;
 	ice->events.on_ready(ice, ice->backend, ice->owner);
+}
+
+/* Said before netbird-ice had read our CLOSE, or the OPEN that came after it. */
+static gboolean is_late(const NbhIce *ice, const NbhIceMessage *m)
+{
+	const guint32 *opening = g_hash_table_lookup(ice->openings, &m->peer);
+
+	return m->has_opening && m->opening != (opening ? *opening : 0);
 }
 
 /* What only matters once the listing is over. The listing itself says what is selected before. */
@@ -164,6 +180,9 @@ static void on_message(NbhIceLink *link G_GNUC_UNUSED, const NbhIceMessage *m, g
 		ice->events.on_session(ice, &m->u.session, ice->owner);
 	else if (ice->greeted && !ice->ready && m->verb == NBH_ICE_MSG_END)
 		on_end(ice);
+	else if (ice->ready && is_late(ice, m))
+		nbh_log(NBH_LOG_DEBUG, MODULE, "late message=%s peer=%.8s", nbh_ice_verb_name(m->verb),
+		        nbh_key_format(&m->peer).text);
 	else if (ice->ready)
 		on_event(ice, m);
 }
@@ -268,6 +287,7 @@ static NbhIce *process_open(const char *dir, const NbhIceEvents *events, gpointe
 	ice->events = *events;
 	ice->owner = owner;
 	ice->dir = g_strdup(dir);
+	ice->openings = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, g_free, g_free);
 	ice->retry = g_source_new(&retry_funcs, sizeof(GSource));
 	g_source_set_callback(ice->retry, connect_now, ice, NULL);
 	g_source_attach(ice->retry, g_main_context_get_thread_default());
@@ -310,7 +330,12 @@ static void process_session_open(NbhIce *ice, const NbhIceOpen *open)
 {
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_OPEN, .peer = open->peer, .u.open = *open };
 
-	send_message(ice, &m);
+	if (!send_message(ice, &m))
+		return;
+
+	ice->n_opens++;
+	g_hash_table_replace(ice->openings, g_memdup2(&open->peer, sizeof(open->peer)),
+	                     g_memdup2(&ice->n_opens, sizeof(ice->n_opens)));
 }
 
 static void process_session_remote(NbhIce *ice, const struct nbh_key *peer, const NbhIceCreds *creds,
@@ -336,6 +361,7 @@ static void process_session_close(NbhIce *ice, const struct nbh_key *peer)
 {
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_CLOSE, .peer = *peer };
 
+	g_hash_table_remove(ice->openings, peer);
 	send_message(ice, &m);
 }
 
@@ -343,6 +369,7 @@ static void process_close_all(NbhIce *ice)
 {
 	NbhIceMessage m = { .verb = NBH_ICE_MSG_CLOSE_ALL };
 
+	g_hash_table_remove_all(ice->openings);
 	send_message(ice, &m);
 }
 
@@ -372,6 +399,7 @@ static void process_free(NbhIce *ice)
 	g_source_destroy(ice->retry);
 	g_source_unref(ice->retry);
 	nbh_ice_link_free(ice->link);
+	g_hash_table_unref(ice->openings);
 	g_free(ice->dir);
 	g_free(ice);
 }

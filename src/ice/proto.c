@@ -335,6 +335,12 @@ static gboolean has_peer(NbhIceVerb verb)
 	return FALSE;
 }
 
+static gboolean may_have_opening(NbhIceVerb verb)
+{
+	return verb == NBH_ICE_MSG_SELECTED || verb == NBH_ICE_MSG_FAILED || verb == NBH_ICE_MSG_LOST ||
+	       verb == NBH_ICE_MSG_HEARD;
+}
+
 static void read_body(Reader *r, NbhIceMessage *m)
 {
 	switch (m->verb) {
@@ -427,6 +433,10 @@ gboolean nbh_ice_message_parse(const char *line, gsize len, NbhIceMessage *ret_m
 		read_peer(&r, &m.peer);
 
 	read_body(&r, &m);
+	m.has_opening = !r.bad && r.at && may_have_opening(m.verb);
+
+	if (m.has_opening)
+		m.opening = (guint32)read_number(&r, "opening", 0, G_MAXUINT32);
 
 	if (!r.bad && r.at)
 		refuse(&r, "line", "has more fields than it should");
@@ -643,5 +653,9 @@ gsize nbh_ice_message_format(const NbhIceMessage *message, char buf[NBH_ICE_MESS
 		put(&w, " %s", nbh_key_format(&message->peer).text);
 
 	put_body(&w, message);
+
+	if (message->has_opening && may_have_opening(message->verb))
+		put(&w, " %u", message->opening);
+
 	return w.bad ? 0 : w.len;
 }

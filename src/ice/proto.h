@@ -24,9 +24,12 @@
  *     HELLO version backend             first, by itself
  *     SESSION peer ufrag pwd sid role rufrag rpwd rsid [ltype local rtype remote]
  *     END
- *     SELECTED peer ltype local rtype remote
- *     FAILED peer, LOST peer
- *     HEARD peer from                   its first check, or answer, of a session without a pair
+ *     SELECTED peer ltype local rtype remote [opening]
+ *     FAILED peer [opening], LOST peer [opening]
+ *     HEARD peer from [opening]         its first check, or answer, of a session without a pair
+ *                                       opening: of which OPEN since LIST, counted from 1, this session
+ *                                       is; 0: it was listed. So nobody takes one session's news for
+ *                                       another's
  *     MAPPED server mapped
  *     ERROR text
  */
@@ -64,6 +67,8 @@ typedef enum {
 typedef struct {
 	NbhIceVerb verb;
 	struct nbh_key peer; /* where the line has one; also set inside open and session */
+	gboolean has_opening; /* SELECTED, FAILED, LOST, HEARD */
+	guint32 opening;
 	union {
 		guint16 port;
 		NbhIceOpen open;

@@ -26,6 +26,7 @@ typedef struct {
 	NbhSessionId remote_session;
 	gboolean selected;
 	NbhIcePair pair;
+	guint32 opening; /* proto.h */
 	gint64 since;   /* silence is counted from here, or from the last packet */
 	gint64 changed; /* the last time that its agent had something to do */
 	guint16 q;
@@ -41,7 +42,8 @@ struct _NbhSessions {
 	NbhAgentWorld world;
 	NbhSessionsSay say;
 	gpointer owner;
-	GHashTable *table;          /* nbh_key -> Session, owned */
+	GHashTable *table; /* nbh_key -> Session, owned */
+	guint32 n_opens;   /* since LIST */
 	GSource *look;   /* owned; ready when a session may be lost or settle */
 	GSource *saving; /* owned; NULL while there is nothing to do */
 	gint64 saved_usec;
@@ -79,6 +81,17 @@ static void say_error(NbhSessions *sessions, const char *text)
 	g_strlcpy(m.u.text, text, sizeof(m.u.text));
 	nbh_log(NBH_LOG_WARN, MODULE, "refused reason=\"%s\"", text);
 	sessions->say(&m, sessions->owner);
+}
+
+/* News of one session. */
+static NbhIceMessage news_of(const Session *session, NbhIceVerb verb)
+{
+	return (NbhIceMessage){
+		.verb = verb,
+		.peer = session->open.peer,
+		.has_opening = TRUE,
+		.opening = session->opening,
+	};
 }
 
 /* ---- ice/sessions -------------------------------------------------------------------------- */
@@ -209,7 +222,7 @@ static void touch(Session *session)
 /* When it has to be looked at again; G_MAXINT64: not by time. */
 static gint64 watch(Session *session, gint64 now)
 {
-	NbhIceMessage m = { .verb = NBH_ICE_MSG_LOST, .peer = session->open.peer };
+	NbhIceMessage m = news_of(session, NBH_ICE_MSG_LOST);
 	gint64 heard = last_heard(session), lost_at = heard + (gint64)session->open.liveness_ms * 1000;
 	char name[9];
 
@@ -306,7 +319,7 @@ static void set_selected(Session *session, const NbhIcePair *pair)
 static void on_selected(NbhAgent *agent G_GNUC_UNUSED, const NbhIcePair *pair, gpointer owner)
 {
 	Session *session = owner;
-	NbhIceMessage m = { .verb = NBH_ICE_MSG_SELECTED, .peer = session->open.peer, .u.pair = *pair };
+	NbhIceMessage m = news_of(session, NBH_ICE_MSG_SELECTED);
 	char name[9], local[NBH_ENDPOINT_TEXT_MAX], remote[NBH_ENDPOINT_TEXT_MAX];
 
 	/* The pair in use, found again: nobody needs to hear of it. */
@@ -315,6 +328,7 @@ static void on_selected(NbhAgent *agent G_GNUC_UNUSED, const NbhIcePair *pair, g
 		return;
 	}
 
+	m.u.pair = *pair;
 	set_selected(session, pair);
 	nbh_log(NBH_LOG_NOTICE, MODULE, "selected peer=%s local=%s/%s remote=%s/%s",
 	        short_name(&session->open.peer, name), nbh_candidate_type_name(pair->local_type),
@@ -330,7 +344,7 @@ static void on_selected(NbhAgent *agent G_GNUC_UNUSED, const NbhIcePair *pair, g
 static void on_failed(NbhAgent *agent G_GNUC_UNUSED, gpointer owner)
 {
 	Session *session = owner;
-	NbhIceMessage m = { .verb = NBH_ICE_MSG_FAILED, .peer = session->open.peer };
+	NbhIceMessage m = news_of(session, NBH_ICE_MSG_FAILED);
 	char name[9];
 
 	if (session->selected)
@@ -344,7 +358,9 @@ static void on_failed(NbhAgent *agent G_GNUC_UNUSED, gpointer owner)
 static void on_heard(NbhAgent *agent G_GNUC_UNUSED, const struct nbh_endpoint *from, gpointer owner)
 {
 	Session *session = owner;
-	NbhIceMessage m = { .verb = NBH_ICE_MSG_HEARD, .peer = session->open.peer, .u.heard = *from };
+	NbhIceMessage m = news_of(session, NBH_ICE_MSG_HEARD);
+
+	m.u.heard = *from;
 
 	if (!session->selected)
 		session->sessions->say(&m, session->sessions->owner);
@@ -421,6 +437,7 @@ static void do_open(NbhSessions *sessions, const NbhIceOpen *open)
 	session = g_new0(Session, 1);
 	session->sessions = sessions;
 	session->open = *open;
+	session->opening = ++sessions->n_opens; /* also of one that fails: the helper counts, too */
 
 	if (!open_agent(session)) {
 		session_free(session);
@@ -494,9 +511,12 @@ static void do_list(NbhSessions *sessions)
 
 	g_hash_table_iter_init(&iter, sessions->table);
 
-	while (g_hash_table_iter_next(&iter, NULL, &value))
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		((Session *)value)->opening = 0;
 		say_session(value);
+	}
 
+	sessions->n_opens = 0;
 	sessions->say(&end, sessions->owner);
 }
 
