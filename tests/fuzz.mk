@@ -10,7 +10,7 @@ FUZZ_TARGETS = %D%/fuzz/fuzz-addr %D%/fuzz/fuzz-applied %D%/fuzz/fuzz-box %D%/fu
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-programs: $(FUZZ_TARGETS)
 .PHONY: fuzz-programs
-EXTRA_DIST += %D%/fuzz/README.md %D%/fuzz/run %D%/fuzz/corpus
+EXTRA_DIST += %D%/fuzz/README.md %D%/fuzz/run %D%/fuzz/corpus %D%/fuzz/dict/h2
 
 check_LIBRARIES += %D%/lib/libnbh-test-fuzz.a
 %C%_lib_libnbh_test_fuzz_a_SOURCES = %D%/fuzz/driver.c %D%/fuzz/fuzz.h %D%/fuzz/feed.h %D%/fuzz/fake-netlink.h

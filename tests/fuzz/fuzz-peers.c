@@ -47,7 +47,7 @@ static struct {
 	NbhLoopback *loopback;
 	nbh_mono now;
 	struct nbh_key keys[N_PEERS];
-	gboolean is_open[N_PEERS], has_remote[N_PEERS];
+	gboolean is_open[N_PEERS], has_remote[N_PEERS], is_older[N_PEERS];
 	guint n_candidates[N_PEERS];
 	struct {
 		void (*done)(gboolean ok, gpointer data, gpointer owner);
@@ -89,7 +89,7 @@ static void on_open(NbhIce *ice G_GNUC_UNUSED, const NbhIceOpen *open)
 
 	fuzz_require(open->local.ufrag[0] && open->local.pwd[0]);
 	world.is_open[i] = TRUE;
-	world.has_remote[i] = FALSE;
+	world.has_remote[i] = world.is_older[i] = FALSE;
 	world.n_candidates[i] = 0;
 }
 
@@ -255,15 +255,17 @@ static void do_session(const struct nbh_key *peer, const struct nbh_endpoint *en
 	g_strlcpy(session.local.ufrag, "oldufrag", sizeof(session.local.ufrag));
 	g_strlcpy(session.local.pwd, "abcdefghijklmnopqrstuvwxyz", sizeof(session.local.pwd));
 	session.remote = session.local;
-	if (known && known->conn.agent_open && world.is_open[i] && (kind & 64)) {
+	if (known && known->conn.agent_open && world.is_open[i] && !world.is_older[i] && (kind & 64)) {
 		session.local = known->conn.local;
 		session.local_session = known->conn.local_session;
 		session.remote = known->conn.remote;
 		session.remote_session = known->conn.remote_session;
 		if (!world.has_remote[i])
 			session.remote.ufrag[0] = '\0';
-	} else if (!session.selected && (kind & 32)) {
-		session.remote.ufrag[0] = '\0';
+	} else {
+		world.is_older[i] = TRUE;
+		if (!session.selected && (kind & 32))
+			session.remote.ufrag[0] = '\0';
 	}
 	session.selected = session.selected && session.remote.ufrag[0];
 	session.pair.remote = *endpoint;
@@ -277,6 +279,7 @@ static void stop_all(void)
 {
 	nbh_peers_stop_all(world.peers);
 	memset(world.is_open, 0, sizeof(world.is_open));
+	memset(world.is_older, 0, sizeof(world.is_older));
 }
 
 static void do_link(guint8 up)
