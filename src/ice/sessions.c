@@ -474,7 +474,8 @@ static void do_candidate(Session *session, const NbhCandidate *candidate)
 	NbhCandidateSet known = { .n = session->n_kept };
 
 	if (!session->agent) {
-		memcpy(known.items, session->kept, session->n_kept * sizeof(*candidate));
+		if (session->n_kept)
+			memcpy(known.items, session->kept, session->n_kept * sizeof(*candidate));
 
 		if (!nbh_candidate_set_add(&known, candidate))
 			return;

@@ -1,7 +1,7 @@
 /*
  * netbird-ice's end of ice.sock behind the parser: the input's lines as commands, to sessions whose
- * agents are only remembered here. A line "+" is a selected pair, "-" the end of the checks, of every
- * agent; "~" 3 s without a packet.
+ * agents are only remembered here. A line "+" is a selected pair, "-" the end of the checks, "!" a first
+ * packet, of every agent; "*" a packet for every session that has settled; "~" 3 s without any.
  */
 #include "config.h"
 
@@ -18,10 +18,14 @@ struct _NbhAgent {
 	gpointer owner;
 	NbhCandidateSet candidates;
 	gboolean has_remote;
-	guint16 q; /* place in agents, from 1 */
+	guint16 q; /* place in slots, from 1 */
 };
 
-static NbhAgent *agents[AGENTS_MAX];
+static struct {
+	NbhAgent *agent; /* NULL and used: settled */
+	gboolean is_used;
+	NbhPortSettled settled;
+} slots[AGENTS_MAX];
 
 static gint64 now_usec(void);
 #define g_get_monotonic_time now_usec
@@ -39,23 +43,25 @@ static gint64 now_usec(void)
 }
 
 /* In the place of agent.c, and of what sessions.c asks of port.c. */
-NbhAgent *nbh_agent_new(NbhPort *port G_GNUC_UNUSED, const NbhAgentWorld *agent_world, const NbhIceOpen *open,
+NbhAgent *nbh_agent_new(NbhPort *port G_GNUC_UNUSED, guint16 q, const NbhAgentWorld *agent_world, const NbhIceOpen *open,
                         const NbhAgentEvents *events, gpointer owner, GError **error)
 {
 	NbhAgent *agent;
-	guint16 q = 0;
 
 	fuzz_require(agent_world->port == 51820 && open->local.ufrag[0]);
-	while (q < AGENTS_MAX && agents[q])
-		q++;
+	fuzz_require(q == 0 || (slots[q - 1].is_used && !slots[q - 1].agent));
+	if (q == 0)
+		while (q < AGENTS_MAX && slots[q++].is_used)
+			;
 
-	if (q == AGENTS_MAX) {
+	if (slots[q - 1].agent) {
 		g_set_error(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE, "no session more");
 		return NULL;
 	}
 
-	agents[q] = agent = g_new0(NbhAgent, 1);
-	*agent = (NbhAgent){ .events = *events, .owner = owner, .q = (guint16)(q + 1) };
+	slots[q - 1].is_used = TRUE;
+	slots[q - 1].agent = agent = g_new0(NbhAgent, 1);
+	*agent = (NbhAgent){ .events = *events, .owner = owner, .q = q };
 	return agent;
 }
 
@@ -83,15 +89,35 @@ guint16 nbh_agent_q(const NbhAgent *agent)
 
 void nbh_agent_free(NbhAgent *agent)
 {
-	fuzz_require(agents[agent->q - 1] == agent);
-	agents[agent->q - 1] = NULL;
+	fuzz_require(slots[agent->q - 1].agent == agent);
+	memset(&slots[agent->q - 1], 0, sizeof(slots[0]));
 	g_free(agent);
+}
+
+void nbh_agent_settle(NbhAgent *agent, const NbhPortSettled *settled)
+{
+	fuzz_require(slots[agent->q - 1].agent == agent && agent->has_remote);
+	fuzz_require(nbh_endpoint_is_set(&settled->selected));
+	slots[agent->q - 1].agent = NULL;
+	slots[agent->q - 1].settled = *settled;
+	g_free(agent);
+}
+
+void nbh_port_remove(NbhPort *port G_GNUC_UNUSED, guint16 q)
+{
+	fuzz_require(slots[q - 1].is_used && !slots[q - 1].agent);
+	memset(&slots[q - 1], 0, sizeof(slots[0]));
 }
 
 gint64 nbh_port_last_heard(const NbhPort *port G_GNUC_UNUSED, guint16 q)
 {
-	fuzz_require(agents[q - 1]);
+	fuzz_require(slots[q - 1].is_used);
 	return world.heard;
+}
+
+void nbh_port_get_overlay(const NbhPort *port G_GNUC_UNUSED, struct nbh_prefix *ret_v4, struct nbh_prefix *ret_v6)
+{
+	*ret_v4 = *ret_v6 = (struct nbh_prefix){ .len = 0 };
 }
 
 static void on_say(const NbhIceMessage *message, gpointer owner G_GNUC_UNUSED)
@@ -111,15 +137,21 @@ static gboolean no_source(const struct nbh_endpoint *to G_GNUC_UNUSED, struct nb
 	return FALSE;
 }
 
-static void tell_agents(gboolean selected)
+static void tell_agents(char what)
 {
 	static const NbhIcePair pair = { .remote_type = NBH_CANDIDATE_SRFLX, .remote = { { AF_INET, { 192, 0, 2, 1 } }, 1 } };
 
 	for (guint i = 0; i < AGENTS_MAX; i++) {
-		if (agents[i] && selected)
-			agents[i]->events.on_selected(agents[i], &pair, agents[i]->owner);
-		else if (agents[i])
-			agents[i]->events.on_failed(agents[i], agents[i]->owner);
+		NbhAgent *agent = slots[i].agent;
+
+		if (!agent && slots[i].is_used && what == '*')
+			slots[i].settled.wanted(slots[i].settled.owner);
+		else if (agent && what == '+')
+			agent->events.on_selected(agent, &pair, agent->owner);
+		else if (agent && what == '-')
+			agent->events.on_failed(agent, agent->owner);
+		else if (agent && what == '!')
+			agent->events.on_heard(agent, &pair.remote, agent->owner);
 	}
 }
 
@@ -128,12 +160,12 @@ static void one_line(NbhSessions *sessions, const char *line, size_t len)
 	NbhIceMessage message;
 	guint ends = world.n_ends;
 
-	if (len == 1 && (*line == '+' || *line == '-')) {
-		tell_agents(*line == '+');
+	if (len == 1 && strchr("+-!*", *line)) {
+		tell_agents(*line);
 	} else if (len == 1 && *line == '~') {
 		world.now += 3000000;
-		if (sessions->liveness)
-			on_liveness(sessions);
+		if (g_source_get_ready_time(sessions->look) >= 0 && g_source_get_ready_time(sessions->look) <= world.now)
+			on_look(sessions);
 	} else if (nbh_ice_message_parse(line, len, &message, NULL)) {
 		nbh_sessions_do(sessions, &message);
 		fuzz_require(world.n_ends == ends + (message.verb == NBH_ICE_MSG_LIST));
@@ -160,6 +192,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	nbh_sessions_free(sessions);
 	for (guint i = 0; i < AGENTS_MAX; i++)
-		fuzz_require(!agents[i]);
+		fuzz_require(!slots[i].is_used);
 	return 0;
 }
