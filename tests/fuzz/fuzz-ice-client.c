@@ -50,6 +50,12 @@ static void on_ended(NbhIce *ice, const struct nbh_key *peer G_GNUC_UNUSED, gpoi
 	fuzz_require(ice == world.ice && world.is_ready);
 }
 
+static void on_heard(NbhIce *ice, const struct nbh_key *peer G_GNUC_UNUSED, const struct nbh_endpoint *from,
+                     gpointer owner G_GNUC_UNUSED)
+{
+	fuzz_require(ice == world.ice && world.is_ready && nbh_endpoint_is_set(from));
+}
+
 static void on_mapped(NbhIce *ice, const struct nbh_endpoint *server, const struct nbh_endpoint *mapped,
                       gpointer owner G_GNUC_UNUSED)
 {
@@ -64,7 +70,9 @@ static void command(void)
 	static const guint8 initiation[NBH_ICE_INITIATION_LEN] = { 1 };
 	static const struct nbh_endpoint far = { { AF_INET, { 192, 0, 2, 1 } }, 1 };
 
-	switch (world.n_commands++ % 6) {
+	static const struct nbh_prefix overlay = { { AF_INET, { 100, 64 } }, 16 };
+
+	switch (world.n_commands++ % 7) {
 	case 0:
 		nbh_ice_process.set_port(world.ice, 51820);
 		break;
@@ -78,6 +86,9 @@ static void command(void)
 		nbh_ice_process.stun_query(world.ice, &far);
 		break;
 	case 4:
+		nbh_ice_process.set_overlay(world.ice, &overlay, &overlay);
+		break;
+	case 5:
 		nbh_ice_process.forward(world.ice, &far, initiation, sizeof(initiation));
 		break;
 	default:
@@ -131,7 +142,8 @@ static void say_lines(int far, const uint8_t *data, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const NbhIceEvents events = { on_ready, on_down, on_session, on_selected, on_ended, on_ended, on_mapped };
+	static const NbhIceEvents events = { on_ready, on_down,  on_session, on_selected,
+		                              on_ended, on_ended, on_mapped,  on_heard };
 	static int listener = -1;
 	int far;
 

@@ -38,7 +38,7 @@ enum {
 	STEP_SESSION,   /* of a listing */
 	STEP_READY,
 	STEP_NETWORK,
-	STEP_LINK,      /* signal is up again; or everything stops */
+	STEP_LINK,      /* signal is up again; or a first check comes, or everything stops */
 	N_STEPS
 };
 
@@ -282,10 +282,14 @@ static void stop_all(void)
 	memset(world.is_older, 0, sizeof(world.is_older));
 }
 
-static void do_link(guint8 up)
+static void do_link(const struct nbh_key *peer, guint8 what)
 {
-	if (up)
+	struct nbh_endpoint endpoint = make_endpoint(what, what, 1);
+
+	if (what & 1)
 		nbh_peers_signal_up(world.peers);
+	else if (what)
+		nbh_peers_ice_heard(world.peers, peer, &endpoint);
 	else
 		stop_all();
 }
@@ -355,7 +359,7 @@ static void do_step(guint8 what, const uint8_t **data, size_t *len)
 		nbh_peers_network(world.peers);
 		return;
 	case STEP_LINK:
-		do_link(first);
+		do_link(peer, first);
 		return;
 	default:
 		break;
@@ -392,7 +396,7 @@ static void check_peer(const NbhPeerView *view, gpointer data)
 
 static void set_up(void)
 {
-	static const NbhPeersEvents events = { on_status, on_status, source_of };
+	static const NbhPeersEvents events = { on_status, on_status, source_of, on_status };
 	static const struct nbh_prefix v4 = { { AF_INET, { 100, 64, 0, 9 } }, 16 }, v6 = { .len = 0 };
 	static const struct nbh_key own = { { 7 } };
 	const NbhCandidate candidate = { NBH_CANDIDATE_HOST, "h0", 1000, make_endpoint(1, 1, 1), { .port = 0 }, "", FALSE };
