@@ -45,3 +45,9 @@ TESTS += $(hub_tests)
 %C%_contract_test_hub_clients_LDADD = %D%/lib/libnbh-test-net.a $(HUB_TEST_LIBS)
 
 EXTRA_DIST += %D%/netns/hub-official.sh
+
+# For scripts/bench.
+check_PROGRAMS += %D%/tools/star-hub
+%C%_tools_star_hub_SOURCES = %D%/tools/star-hub.c
+%C%_tools_star_hub_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_tools_star_hub_LDADD = $(HUB_TEST_LIBS)

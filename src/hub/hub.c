@@ -171,6 +171,7 @@ static void make_services(NbhHub *hub, const NbhHubConfig *config, const struct 
 		.stun_port = config->stun_port,
 		.dns_domain = config->dns_domain,
 		.lazy = config->lazy,
+		.may_see = config->may_see,
 	};
 
 	hub->maps = nbh_maps_new(&maps_config, network);

@@ -9,6 +9,12 @@
 
 typedef struct _NbhHub NbhHub;
 
+/*
+ * Whether two machines have each other in their maps, by the names that they registered with; must
+ * be symmetric. netbird-hub shows everyone to everyone; measurements make a star.
+ */
+typedef gboolean (*NbhHubMaySee)(const char *name, const char *other);
+
 typedef struct {
 	const char *dir;
 	gboolean has_listen;        /* else all addresses, port 8080 */
@@ -18,6 +24,7 @@ typedef struct {
 	guint16 stun_port;          /* 0: no STUN */
 	const char *dns_domain;
 	gboolean lazy;
+	NbhHubMaySee may_see;       /* NULL: everyone */
 } NbhHubConfig;
 
 #define NBH_HUB_DEFAULT_PORT 8080

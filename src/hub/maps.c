@@ -88,15 +88,20 @@ static void update_entries(NbhMaps *maps, NbhRegistry *registry)
 		make_entry(maps, peers->pdata[i], i);
 }
 
-/* The entries in order of id, without the receiver's. */
-static gsize list_others(NbhMaps *maps, const NbhHubPeer *peer)
+/* The entries in order of id, without the receiver's and those that it may not see. */
+static gsize list_others(NbhMaps *maps, const GPtrArray *peers, const NbhHubPeer *receiver)
 {
-	struct nbh_key_text own = nbh_key_format(&peer->key);
 	gsize n = 0;
 
-	for (gsize i = 0; i < maps->n; i++)
-		if (strcmp(maps->entries[i].key.text, own.text) != 0)
-			maps->others[n++] = maps->peers[i];
+	for (gsize i = 0; i < maps->n; i++) {
+		const NbhHubPeer *other = peers->pdata[i];
+
+		if (nbh_key_equal(&other->key, &receiver->key))
+			continue;
+		if (maps->config.may_see && !maps->config.may_see(receiver->name, other->name))
+			continue;
+		maps->others[n++] = maps->peers[i];
+	}
 	return n;
 }
 
@@ -180,7 +185,7 @@ GBytes *nbh_maps_sync(NbhMaps *maps, NbhRegistry *registry, const NbhHubPeer *pe
 
 	update_entries(maps, registry);
 	fill_peer_config(maps, peer, &peer_config);
-	response.n_peers = list_others(maps, peer);
+	response.n_peers = list_others(maps, nbh_registry_peers(registry), peer);
 	response.peers = maps->others;
 	response.records = maps->records;
 	response.n_records = maps->n;

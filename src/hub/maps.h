@@ -8,6 +8,7 @@
  */
 
 #include "core/netmap.h"
+#include "hub/hub.h"
 #include "hub/registry.h"
 
 typedef struct {
@@ -17,6 +18,7 @@ typedef struct {
 	guint16 stun_port;   /* 0: no STUN */
 	const char *dns_domain;
 	gboolean lazy;
+	NbhHubMaySee may_see; /* NULL: everyone */
 } NbhMapsConfig;
 
 typedef struct _NbhMaps NbhMaps;

@@ -58,7 +58,7 @@ static const NbhHubPeer *join(Fixture *f, guint8 number, const char *hostname, c
 
 static NbhMaps *make(const Fixture *f, const char *host, gboolean tls, guint16 stun)
 {
-	const NbhMapsConfig config = { host, 8080, tls, stun, "test.internal", FALSE };
+	const NbhMapsConfig config = { host, 8080, tls, stun, "test.internal", FALSE, NULL };
 
 	return nbh_maps_new(&config, &f->network);
 }
@@ -161,6 +161,33 @@ static void test_goodbye(Fixture *f, gconstpointer data)
 	nbh_maps_free(maps);
 }
 
+static gboolean is_other_letter(const char *name, const char *other)
+{
+	return name[0] != other[0];
+}
+
+/* Who may not see whom has no entry of the other in the map. */
+static void test_may_see(Fixture *f, gconstpointer data)
+{
+	const NbhMapsConfig config = { "h", 8080, FALSE, 0, "test.internal", FALSE, is_other_letter };
+	NbhMaps *maps = nbh_maps_new(&config, &f->network);
+	const NbhHubPeer *peers[] = { join(f, 1, "a1", ""), join(f, 2, "b1", ""), join(f, 3, "a2", "") };
+	static const gsize expected[] = { 1, 2, 1 };
+
+	(void)data;
+	for (gsize i = 0; i < G_N_ELEMENTS(peers); i++) {
+		NbhMgmtUpdate update = { 0 };
+
+		read_sync(nbh_maps_sync(maps, f->registry, peers[i], TRUE), peers[i], &update);
+		g_assert_cmpuint(update.map->n_peers, ==, expected[i]);
+		for (gsize j = 0; j < G_N_ELEMENTS(peers); j++)
+			g_assert_cmpint(!!nbh_netmap_find(update.map, &peers[j]->key), ==,
+					is_other_letter(peers[i]->name, peers[j]->name));
+		nbh_mgmt_update_clear(&update);
+	}
+	nbh_maps_free(maps);
+}
+
 #define ADD(name, func) g_test_add("/hub/maps/" name, Fixture, NULL, set_up, func, tear_down)
 
 int main(int argc, char **argv)
@@ -168,6 +195,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	ADD("servers", test_servers);
 	ADD("later-maps", test_later_maps);
+	ADD("may-see", test_may_see);
 	ADD("goodbye", test_goodbye);
 	return g_test_run();
 }
