@@ -44,8 +44,8 @@ LINES = [
     Line("start", "cached-40", f"{START}, cached map, servers 40 ms away", "ms", 60),
     Line("direct", "direct-both", "both started to direct path, helper to helper", "ms", 150),
     Line("direct", "direct-late", "one started beside a running one to direct path, helper to helper", "ms", 150),
-    Line("direct", "direct-controlling", "the same to an official client, helper controls", "ms", 400),
-    Line("direct", "direct-controlled", "the same, official client controls", "ms", 850),
+    Line("direct", "direct-controlling", "one started beside a running one to direct path, helper controls official", "ms", 400),
+    Line("direct", "direct-controlled", "one started beside a running one to direct path, official controls helper", "ms", 850),
 ]
 for _scheme in (PLAIN, TLS):
     for _n, _anon, _pss in ((0, 4, 19), (10, 5, 20), (100, 8, 23)):
@@ -57,10 +57,10 @@ for _scheme in (PLAIN, TLS):
         ]
 LINES += [
     Line("idle", "cpu-official-1", "idle CPU per peer and minute, far end official, of 1", "ms", 6),
-    Line("idle", "cpu-official-n", "the same, of {officials}", "ms", 3),
-    Line("idle", "cpu-helper", "the same, far end helper, of {helpers}", "ms", 0.3),
+    Line("idle", "cpu-official-n", "idle CPU per peer and minute, far end official, of {officials}", "ms", 3),
+    Line("idle", "cpu-helper", "idle CPU per peer and minute, far end helper, of {helpers}", "ms", 0.3),
     Line("idle", "wake-official", "wake-ups per peer and minute, far end official, of {officials}", "", 60),
-    Line("idle", "wake-helper", "the same, far end helper, of {helpers}", "", 8),
+    Line("idle", "wake-helper", "wake-ups per peer and minute, far end helper, of {helpers}", "", 8),
     Line("idle", "packets", "idle packets per peer, minute and direction, both ends helper", "", 8),
     Line("idle", "bytes", "idle traffic per peer, minute and direction, both ends helper", "kB", 1),
     Line("ice", "agent", "ICE agent creation", "ms", 10),

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import re
 import shutil
 import sqlite3
 import statistics
@@ -78,13 +77,12 @@ class FullHub(Hub):
     def start(self):
         self.host.run([self.program, "key", "create", "--config-dir", self.dir])  # makes hub.db
         database = sqlite3.connect(os.path.join(self.dir, "hub.db"))
-        network = re.search(r"(100\.\d+)\.", str(database.execute("SELECT * FROM setting").fetchall()))
-        first = int.from_bytes(bytes(map(int, (network[1] + ".1.1").split("."))), "big")
+        (network,) = database.execute("SELECT value FROM setting WHERE name = 'network'").fetchone()
         now = int(time.time())
         database.executemany(
             "INSERT INTO peer (key, name, label, ip, version, setup_key_id, created_s, last_login_s)"
             " VALUES (?, ?, ?, ?, '0.77.1', 1, ?, ?)",
-            [(base64.b64encode(os.urandom(32)).decode(), f"machine-{i}", f"machine-{i}", first + i, now, now)
+            [(base64.b64encode(os.urandom(32)).decode(), f"machine-{i}", f"machine-{i}", network + 257 + i, now, now)
              for i in range(self.count)])
         database.commit()
         database.close()

