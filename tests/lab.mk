@@ -10,6 +10,10 @@ EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py %D%/lib/pinger.py %D%/lib/delay
 	%D%/netns/case-same-nat.py %D%/netns/case-setup-keys.py %D%/netns/case-port-in-use.py %D%/netns/case-tls.py %D%/netns/case-nginx.py %D%/netns/case-tls-words.py %D%/netns/tlsserver.py %D%/netns/connectproxy.py %D%/README.md
 EXTRA_DIST += %D%/lib/procfs.py %D%/netns/case-privileges.py %D%/lib/container.py %D%/netns/case-container.py
 
+# scripts/bench
+EXTRA_DIST += %D%/netns/case-bench.py %D%/bench/README.md %D%/bench/crowd.py %D%/bench/ends.py %D%/bench/figures.py \
+	%D%/bench/lastbyte.py %D%/bench/pieces.py %D%/bench/starts.py %D%/bench/through.py %D%/bench/usage.py
+
 # scripts/check: "make distcheck" with the unit tests only.
 print-unit-tests:
 	@for t in $(TESTS); do case $$t in */unit/*) echo $$t ;; esac; done
