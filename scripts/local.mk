@@ -15,10 +15,12 @@ check-local: $(BUILT_SOURCES)
 # systemd: units, users, directories.
 EXTRA_DIST += %D%/units/README.md %D%/units/netbird-helper.service.in %D%/units/netbird-ice.service.in \
 	%D%/units/netbird-wg.service.in %D%/units/sysusers.d/netbird-helper.conf \
-	%D%/units/tmpfiles.d/netbird-helper.conf
+	%D%/units/tmpfiles.d/netbird-helper.conf %D%/units/wg-userspace.conf
 if UNITS
 systemdsystemunit_DATA = %D%/units/netbird-helper.service %D%/units/netbird-ice.service \
 	%D%/units/netbird-wg.service
+unitsexampledir = $(pkgdatadir)
+unitsexample_DATA = %D%/units/wg-userspace.conf
 sysusersdir = $(prefix)/lib/sysusers.d
 sysusers_DATA = %D%/units/sysusers.d/netbird-helper.conf
 tmpfilesdir = $(prefix)/lib/tmpfiles.d

@@ -30,14 +30,18 @@ static int get_caps(struct __user_cap_data_struct caps[2])
 	return syscall(SYS_capget, &header, caps) < 0 ? -errno : 0;
 }
 
-static int keep_net_admin(void)
+/* A unit that refuses the call has left us nothing else. */
+static int keep_net_admin(const struct __user_cap_data_struct before[2])
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct caps[2] = {
 		{ .effective = NET_ADMIN_BIT, .permitted = NET_ADMIN_BIT },
 	};
 
-	return syscall(SYS_capset, &header, caps) < 0 ? -errno : 0;
+	if (syscall(SYS_capset, &header, caps) == 0)
+		return 0;
+
+	return before[0].permitted == NET_ADMIN_BIT && before[1].permitted == 0 ? 0 : -errno;
 }
 
 /* What a program that we start (wireguard-go) could get back as root. Needs CAP_SETPCAP: best effort. */
@@ -100,7 +104,7 @@ int wg_isolate_configured(int dirfd, int wg_dirfd, struct nbh_why *why)
 		return r;
 
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	r = keep_net_admin();
+	r = keep_net_admin(caps);
 	if (r < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
 		nbh_why_set(why, "cannot drop capabilities: %s", strerror(r < 0 ? -r : errno));
 		return -EPERM;

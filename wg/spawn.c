@@ -28,9 +28,10 @@ static void pass_capability(void)
 	if (syscall(SYS_capget, &header, caps) < 0)
 		return;
 
+	/* In a unit it is inheritable already, and capset() may be refused. */
 	caps[0].inheritable |= 1u << CAP_NET_ADMIN;
-	if (syscall(SYS_capset, &header, caps) == 0)
-		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0);
+	(void)!syscall(SYS_capset, &header, caps);
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0);
 }
 
 static void __attribute__((noreturn)) run_child(const char *program, const char *ifname, int out)
@@ -104,7 +105,8 @@ static int check_tun(struct nbh_why *why)
 	if (r == -EACCES || r == -EPERM)
 		nbh_why_set(why, "/dev/net/tun: not allowed; chmod 0666 /dev/net/tun, or run as root");
 	else
-		nbh_why_set(why, "/dev/net/tun: %s; modprobe tun, or give the device to the container",
+		nbh_why_set(why, "/dev/net/tun: %s; modprobe tun, give the device to the container, or"
+		            " the unit its wg-userspace.conf",
 		            strerror(-r));
 	return r == -EACCES || r == -EPERM ? -EPERM : -EPROTONOSUPPORT;
 }

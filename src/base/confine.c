@@ -71,22 +71,35 @@ void nbh_confine_drop_bounding_set(void)
 		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
-int nbh_confine_drop_caps(struct nbh_why *why)
+/* capset(), or nothing to drop where a unit refuses that call. */
+static int clear_caps(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
+	struct __user_cap_data_struct none[2] = { { 0 } }, caps[2] = { { 0 } };
+	int r = syscall(SYS_capset, &header, none) ? -errno : 0;
+
+	if (r < 0 && syscall(SYS_capget, &header, caps) == 0 && memcmp(caps, none, sizeof(none)) == 0)
+		return 0;
+
+	return r;
+}
+
+int nbh_confine_drop_caps(struct nbh_why *why)
+{
 	int r;
 
 	nbh_confine_drop_bounding_set();
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 
-	if (syscall(SYS_capset, &header, none) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
-		r = -errno;
-		nbh_why_set(why, "cannot drop capabilities: %s", strerror(-r));
-		return r;
-	}
+	r = clear_caps();
 
-	return 0;
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		r = -errno;
+
+	if (r < 0)
+		nbh_why_set(why, "cannot drop capabilities: %s", strerror(-r));
+
+	return r;
 }
 
 #ifdef NATIVE_ARCH
@@ -265,20 +278,20 @@ int nbh_confine_filter(unsigned keep, struct nbh_why *why)
 {
 	struct filter filter = { .n = 0 };
 	struct sock_fprog prog = { .filter = filter.code };
-	int r;
 
 	make_filter(keep, &filter);
 	prog.len = filter.n;
 
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog) == 0) {
+	/* systemd's @system-service has only the older call; we have only one thread yet anyway. */
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog) == 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) == 0) {
 		is_filtered = true;
 		return 0;
 	}
 
-	r = errno == ENOSYS || errno == EINVAL ? -ENOTSUP : -errno;
 	nbh_why_set(why, "no system call filter: %s%s", strerror(errno),
-	            r == -ENOTSUP ? " (kernel without CONFIG_SECCOMP_FILTER)" : "");
-	return r;
+	            errno == EINVAL ? " (kernel without CONFIG_SECCOMP_FILTER)" : "");
+	return -ENOTSUP;
 }
 
 #else

@@ -33,7 +33,7 @@ enum nbh_confine_keep {
  * an intruder would like, with an errno: tracing, mounting, namespaces, modules, BPF, io_uring, keyrings,
  * changing users, raw and packet sockets, forged sources, other ABIs; exec, unless it is kept. A list
  * of what is allowed would end the program at the first stranger's call of a library (NSS, OpenSSL).
- * Needs no_new_privs. 0; -ENOTSUP: not for this architecture or kernel, and nothing has changed.
+ * Needs no_new_privs. 0; -ENOTSUP: not for this architecture or kernel, or refused to us: nothing has changed.
  */
 int nbh_confine_filter(unsigned keep, struct nbh_why *why);
 

@@ -170,6 +170,35 @@ static int drops_caps(void)
 	return 0;
 }
 
+/* As a unit with SystemCallFilter=~@privileged: capset() is refused, and there is nothing to drop. */
+static int drops_nothing(void)
+{
+	struct nbh_why why = { "" };
+	int r;
+
+	MUST(nbh_confine_drop_caps(&why) == 0);
+	r = confined(0);
+
+	if (r)
+		return r;
+
+	MUST(nbh_confine_drop_caps(&why) == 0);
+	return 0;
+}
+
+/* The same with something left: that is an error. */
+static int cannot_drop(void)
+{
+	struct nbh_why why = { "" };
+	int r = confined(0);
+
+	if (r)
+		return r;
+
+	MUST(nbh_confine_drop_caps(&why) == -EPERM && strstr(why.text, "capabilities"));
+	return 0;
+}
+
 static int closes_memory(void)
 {
 	struct rlimit limit;
@@ -209,8 +238,11 @@ int main(void)
 	run(keeps_exec, "exec can be kept");
 	run(closes_memory, "no core dump");
 
-	if (geteuid() == 0)
+	if (geteuid() == 0) {
 		run(drops_caps, "no capability stays");
+		run(drops_nothing, "none to drop, and capset() refused");
+		run(cannot_drop, "some to drop, and capset() refused");
+	}
 
 	return tap_done();
 }
