@@ -40,12 +40,19 @@ TESTS += %D%/unit/test-core-peerset
 
 check_PROGRAMS += %D%/unit/test-conn
 TESTS += %D%/unit/test-conn
-%C%_unit_test_conn_SOURCES = %D%/unit/test-conn.c
+%C%_unit_test_conn_SOURCES = %D%/unit/test-conn.c %D%/lib/connrig.c %D%/lib/connrig.h
 %C%_unit_test_conn_CFLAGS = $(core_test_cflags)
 %C%_unit_test_conn_LDADD = $(core_test_ldadd)
 
+check_PROGRAMS += %D%/unit/test-conn-paths
+TESTS += %D%/unit/test-conn-paths
+%C%_unit_test_conn_paths_SOURCES = %D%/unit/test-conn-paths.c %D%/lib/connrig.c %D%/lib/connrig.h
+%C%_unit_test_conn_paths_CFLAGS = $(core_test_cflags)
+%C%_unit_test_conn_paths_LDADD = $(core_test_ldadd)
+
 check_PROGRAMS += %D%/scenario/test-conn-pair
 TESTS += %D%/scenario/test-conn-pair
-%C%_scenario_test_conn_pair_SOURCES = %D%/scenario/test-conn-pair.c
+%C%_scenario_test_conn_pair_SOURCES = %D%/scenario/test-conn-pair.c \
+	%D%/lib/connworld.c %D%/lib/connworld-official.c %D%/lib/connworld.h
 %C%_scenario_test_conn_pair_CFLAGS = $(core_test_cflags)
 %C%_scenario_test_conn_pair_LDADD = $(core_test_ldadd)
