@@ -6,7 +6,8 @@ FUZZ_TARGETS = %D%/fuzz/fuzz-addr %D%/fuzz/fuzz-applied %D%/fuzz/fuzz-box %D%/fu
 	%D%/fuzz/fuzz-keyfile %D%/fuzz/fuzz-lock %D%/fuzz/fuzz-mgmt-client %D%/fuzz/fuzz-mgmt-hub \
 	%D%/fuzz/fuzz-netlink %D%/fuzz/fuzz-netmon %D%/fuzz/fuzz-peersfile %D%/fuzz/fuzz-proxy %D%/fuzz/fuzz-signal \
 	%D%/fuzz/fuzz-status %D%/fuzz/fuzz-stun %D%/fuzz/fuzz-uapi %D%/fuzz/fuzz-uri %D%/fuzz/fuzz-wgstatus \
-	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-hub %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-map %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query
+	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-hub %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-map %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query \
+	%D%/fuzz/fuzz-tls %D%/fuzz/fuzz-tls-files %D%/fuzz/fuzz-tls-text
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-programs: $(FUZZ_TARGETS)
 .PHONY: fuzz-programs
@@ -129,3 +130,12 @@ FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/path/libnbh-path.a src/hub/lib
 %C%_fuzz_fuzz_map_SOURCES = %D%/fuzz/fuzz-map.c
 %C%_fuzz_fuzz_map_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_map_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_tls_SOURCES = %D%/fuzz/fuzz-tls.c
+%C%_fuzz_fuzz_tls_CFLAGS = $(FUZZ_CFLAGS) $(OPENSSL_CFLAGS)
+%C%_fuzz_fuzz_tls_LDADD = %D%/lib/libnbh-test-net.a $(FUZZ_LIBS)
+%C%_fuzz_fuzz_tls_files_SOURCES = %D%/fuzz/fuzz-tls-files.c
+%C%_fuzz_fuzz_tls_files_CFLAGS = $(FUZZ_CFLAGS) $(OPENSSL_CFLAGS)
+%C%_fuzz_fuzz_tls_files_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_tls_text_SOURCES = %D%/fuzz/fuzz-tls-text.c
+%C%_fuzz_fuzz_tls_text_CFLAGS = $(FUZZ_CFLAGS) $(OPENSSL_CFLAGS)
+%C%_fuzz_fuzz_tls_text_LDADD = $(FUZZ_LIBS)

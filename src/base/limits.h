@@ -48,6 +48,7 @@
 #define NBH_STATUSFILE_MAX_BYTES (16 * 1024 * 1024)
 #define NBH_CACHEFILE_MAX_BYTES (33 * 1024 * 1024)    /* two management messages and a head */
 #define NBH_KEYFILE_MAX_BYTES 128
+#define NBH_TLSFILE_MAX_BYTES (2 * 1024 * 1024)       /* certificates and CAs: Debian's whole bundle is 220 KiB */
 #define NBH_ENDINGFILE_MAX_BYTES 4096                 /* ended.json: two lines of text */
 #define NBH_SETUPKEYFILE_MAX_BYTES 1024
 #define NBH_JSON_DEPTH_MAX 6                          /* the schemas need 4 */

@@ -2,6 +2,7 @@
 
 #include "net/tls.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "net/tls-text.h"
 
@@ -157,6 +158,8 @@ static char *check_file(const char *file)
 		return g_strdup_printf("%s: %s", file, g_strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		problem = g_strdup_printf("%s: not a regular file", file);
+	else if (st.st_size > NBH_TLSFILE_MAX_BYTES)
+		problem = g_strdup_printf("%s: larger than 2 MiB, so not what was meant", file);
 	close(fd);
 	return problem;
 }

@@ -2,6 +2,7 @@
 
 #include "config.h"
 
+#include "base/limits.h"
 #include "net/stream.h"
 
 #include "tests/lib/certs.h"
@@ -411,6 +412,30 @@ static void test_server_files(void)
 	lab_close(&lab);
 }
 
+/* One below, at, and one above the limit; a text may follow the certificate. */
+static void test_file_size(void)
+{
+	g_autofree char *key = NULL;
+	g_autofree char *cert = NULL;
+	Lab lab;
+
+	lab_open(&lab);
+	cert = test_certs_path(lab.certs, "good.pem");
+	key = test_certs_path(lab.certs, "good.key");
+	for (int more = -1; more <= 1; more++) {
+		g_autoptr(GError) error = NULL;
+		NbhTls *tls;
+
+		g_assert_cmpint(truncate(cert, NBH_TLSFILE_MAX_BYTES + more), ==, 0);
+		tls = nbh_tls_server_new(cert, key, &error);
+		g_assert_cmpint(tls != NULL, ==, more <= 0);
+		if (!tls)
+			g_assert_nonnull(strstr(error->message, "good.pem: larger than 2 MiB"));
+		nbh_tls_unref(tls);
+	}
+	lab_close(&lab);
+}
+
 /* One port: the first byte tells. Silence is the owner's to end. */
 static void test_both_kinds(void)
 {
@@ -706,6 +731,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/tls/environment", test_environment);
 	g_test_add_func("/tls/client-files", test_client_files);
 	g_test_add_func("/tls/server-files", test_server_files);
+	g_test_add_func("/tls/file-size", test_file_size);
 	g_test_add_func("/tls/reload", test_reload);
 	g_test_add_func("/tls/both-kinds", test_both_kinds);
 	g_test_add_func("/tls/odd-servers", test_odd_servers);
