@@ -62,6 +62,12 @@ TESTS += %D%/unit/test-mgmt
 %C%_unit_test_mgmt_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_mgmt_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
 
+check_PROGRAMS += %D%/unit/test-sendline
+TESTS += %D%/unit/test-sendline
+%C%_unit_test_sendline_SOURCES = %D%/unit/test-sendline.c
+%C%_unit_test_sendline_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_unit_test_sendline_LDADD = %D%/lib/libnbh-test-net.a $(SERVER_TEST_LIBS)
+
 check_PROGRAMS += %D%/contract/contract-signal-grpc %D%/contract/contract-signal-pair
 TESTS += %D%/contract/contract-signal-grpc %D%/contract/contract-signal-pair
 %C%_contract_contract_signal_grpc_SOURCES = %D%/contract/contract-signal.c

@@ -24,8 +24,25 @@ typedef struct {
 	gboolean holds_header_back; /* as a TLS proxy: interop.md rule 15 */
 	gboolean swallows;          /* takes Sends and delivers nothing */
 	gboolean is_mute;           /* does not even answer */
+	gsize pad_to;               /* makes messages so large by a field that nobody knows; 0: no */
 	guint n_streams, n_sends;
 } Router;
+
+static GByteArray *pad(const guint8 *data, gsize len, gsize size)
+{
+	const gsize rest = size - len - 4;
+	/* Field 15, length-delimited; a length of three bytes. */
+	const guint8 head[] = { 0x7a, (guint8)(0x80 | (rest & 0x7f)), (guint8)(0x80 | (rest >> 7 & 0x7f)),
+				(guint8)(rest >> 14) };
+	GByteArray *padded = g_byte_array_new();
+
+	g_assert_cmpuint(rest >> 14, >, 0);
+	g_byte_array_append(padded, data, (guint)len);
+	g_byte_array_append(padded, head, sizeof(head));
+	g_byte_array_set_size(padded, (guint)size);
+	memset(padded->data + len + sizeof(head), 0, rest);
+	return padded;
+}
 
 static void route(Router *router, NbhH2srvCall *call, const guint8 *data, gsize len)
 {
@@ -39,8 +56,13 @@ static void route(Router *router, NbhH2srvCall *call, const guint8 *data, gsize 
 	stream = g_hash_table_lookup(router->streams, nbh_key_format(&to).text);
 	if (stream && router->holds_header_back)
 		nbh_h2srv_headers(stream, "x-wiretrustee-peer-registered", "1");
-	if (stream && !router->swallows)
+	if (stream && router->pad_to) {
+		g_autoptr(GByteArray) padded = pad(data, len, router->pad_to);
+
+		nbh_h2srv_send(stream, padded->data, padded->len);
+	} else if (stream && !router->swallows) {
 		nbh_h2srv_send(stream, data, len);
+	}
 	nbh_h2srv_send(call, (const guint8 *)"", 0);
 	nbh_h2srv_finish(call, 0, NULL);
 }
@@ -391,6 +413,29 @@ static void test_watchdog(void)
 	lab_close(&lab);
 }
 
+/* One below, at, and one above what a peer's message may be: that one is as if it had never been. */
+static void test_message_limit(void)
+{
+	Lab lab = { 0 };
+
+	if (!is_grpc()) {
+		g_test_skip("only for the gRPC backend");
+		return;
+	}
+	lab_open(&lab);
+	for (guint more = 0; more < 3; more++) {
+		lab.router.pad_to = NBH_SIGNAL_BODY_MAX_BYTES - 1 + more;
+		send_numbered(&lab.a, &lab.b.own_public, more + 1, 1);
+		test_run_until(lab.a.n_sent == more + 1);
+	}
+	lab.router.pad_to = 0;
+	send_numbered(&lab.a, &lab.b.own_public, 9, 1);
+	test_run_until(lab.b.last_port == 9);
+	g_assert_cmpuint(lab.b.n_messages, ==, 3);
+	g_assert_cmpuint(lab.b.n_down, ==, 0);
+	lab_close(&lab);
+}
+
 static void test_queue_limit(void)
 {
 	Lab lab = { 0 };
@@ -455,6 +500,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/signal/held-back-header", test_held_back_header);
 	g_test_add_func("/signal/displaced", test_displaced);
 	g_test_add_func("/signal/watchdog", test_watchdog);
+	g_test_add_func("/signal/message-limit", test_message_limit);
 	g_test_add_func("/signal/queue-limit", test_queue_limit);
 	g_test_add_func("/signal/fates", test_fates);
 	return g_test_run();

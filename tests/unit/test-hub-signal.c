@@ -168,6 +168,24 @@ static void test_routing(Fixture *f, gconstpointer data)
 	test_h2client_free(b);
 }
 
+/* One below, at, and one above the largest message. */
+static void test_largest(Fixture *f, gconstpointer data)
+{
+	g_autoptr(GByteArray) like_it = envelope(&f->a, &f->b, 60000);
+	const gsize keys_and_heads = like_it->len - 5 - 60000;
+	TestH2Client *a = dial(f);
+
+	(void)data;
+	for (int more = -1; more <= 1; more++) {
+		g_autoptr(GByteArray) message =
+			envelope(&f->a, &f->b, (gsize)(NBH_SIGNAL_BODY_MAX_BYTES + more) - keys_and_heads);
+
+		g_assert_cmpuint(message->len - 5, ==, NBH_SIGNAL_BODY_MAX_BYTES + more);
+		g_assert_cmpstr(send_message(a, message), ==, more <= 0 ? "0" : "8");
+	}
+	test_h2client_free(a);
+}
+
 /* Bounded memory; a stream that takes nothing for 10 s ends, one that reads does not. */
 static void test_slow_receiver(Fixture *f, gconstpointer data)
 {
@@ -214,6 +232,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	ADD("routing", test_routing);
+	ADD("largest", test_largest);
 	ADD("slow-receiver", test_slow_receiver);
 	return g_test_run();
 }
