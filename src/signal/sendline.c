@@ -3,6 +3,7 @@
 #include "signal/sendline.h"
 
 #include "base/limits.h"
+#include "wire/signalmsg.h"
 
 #define SEND_METHOD "/signalexchange.SignalExchange/Send"
 #define SEND_MS 10000 /* official clients: netbird-wire.md 3.2 */
@@ -12,7 +13,7 @@ typedef struct _Peer Peer;
 typedef struct {
 	NbhSendline *line; /* borrowed */
 	Peer *peer;        /* borrowed; NULL: refused or dropped, only done is left */
-	GPtrArray *sealed; /* GBytes, owned */
+	GPtrArray *bodies; /* GBytes, owned */
 	guint n_left;
 	gboolean ok;
 	NbhSendlineDone done;
@@ -30,6 +31,7 @@ struct _Peer {
 
 struct _NbhSendline {
 	NbhGrpcChannel *channel; /* borrowed */
+	const struct nbh_key *own_private, *own_public; /* borrowed */
 	gpointer owner;
 	NbhGrpcReply on_sent; /* closes the circle sent -> next -> sent */
 	GHashTable *peers;    /* nbh_key -> Peer, owned: those that have batches */
@@ -42,7 +44,7 @@ struct _NbhSendline {
 
 static void batch_free(Batch *batch)
 {
-	g_ptr_array_unref(batch->sealed);
+	g_ptr_array_unref(batch->bodies);
 	g_free(batch);
 }
 
@@ -89,12 +91,12 @@ static void refuse(NbhSendline *line, Batch *batch)
 		line->refused_id = g_idle_add_full(G_PRIORITY_DEFAULT, on_refused, line, NULL);
 }
 
-static Batch *batch_new(NbhSendline *line, GPtrArray *sealed, NbhSendlineDone done, gpointer data)
+static Batch *batch_new(NbhSendline *line, GPtrArray *bodies, NbhSendlineDone done, gpointer data)
 {
 	Batch *batch = g_new0(Batch, 1);
 
 	batch->line = line;
-	batch->sealed = sealed;
+	batch->bodies = bodies;
 	batch->done = done;
 	batch->data = data;
 	batch->ok = TRUE;
@@ -135,21 +137,42 @@ static Batch *take_waiting(NbhSendline *line, Batch *batch)
 {
 	g_queue_unlink(&line->waiting, &batch->waiting_link);
 	g_queue_unlink(&batch->peer->batches, &batch->peer_link);
-	line->n_waiting -= batch->sealed->len;
+	line->n_waiting -= batch->bodies->len;
 	return batch;
+}
+
+/* NULL: the key of this peer cannot be sealed for. */
+static GPtrArray *seal_all(const NbhSendline *line, const Batch *batch)
+{
+	g_autoptr(GPtrArray) sealed = g_ptr_array_new_full(batch->bodies->len, (GDestroyNotify)g_bytes_unref);
+
+	for (guint i = 0; i < batch->bodies->len; i++) {
+		GBytes *one = nbh_signal_seal_body(line->own_private, line->own_public, &batch->peer->key,
+						   batch->bodies->pdata[i]);
+
+		if (!one)
+			return NULL;
+		g_ptr_array_add(sealed, one);
+	}
+	return g_steal_pointer(&sealed);
 }
 
 static void start_next(NbhSendline *line, Peer *peer)
 {
 	Batch *batch = take_waiting(line, peer->batches.head->data);
+	g_autoptr(GPtrArray) sealed = seal_all(line, batch);
 
+	if (!sealed) {
+		peer_settle(line, peer);
+		refuse(line, batch);
+		return;
+	}
 	peer->current = batch;
 	peer_settle(line, peer);
-	batch->n_left = batch->sealed->len;
+	batch->n_left = sealed->len;
 	line->n_in_flight += batch->n_left;
-	for (guint i = 0; i < batch->sealed->len; i++)
-		nbh_grpc_unary(line->channel, SEND_METHOD, batch->sealed->pdata[i], SEND_MS,
-			       line->on_sent, batch);
+	for (guint i = 0; i < sealed->len; i++)
+		nbh_grpc_unary(line->channel, SEND_METHOD, sealed->pdata[i], SEND_MS, line->on_sent, batch);
 }
 
 static void pump(NbhSendline *line)
@@ -183,26 +206,29 @@ static void on_sent(int status, const char *message, GBytes *reply, gpointer dat
 		batch_returned(batch->line, batch);
 }
 
-NbhSendline *nbh_sendline_new(NbhGrpcChannel *channel, gpointer owner)
+NbhSendline *nbh_sendline_new(NbhGrpcChannel *channel, const struct nbh_key *own_private,
+                              const struct nbh_key *own_public, gpointer owner)
 {
 	NbhSendline *line = g_rc_box_new0(NbhSendline);
 
 	line->channel = channel;
+	line->own_private = own_private;
+	line->own_public = own_public;
 	line->owner = owner;
 	line->on_sent = on_sent;
 	line->peers = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, NULL, peer_free);
 	return line;
 }
 
-void nbh_sendline_add(NbhSendline *line, const struct nbh_key *to, GPtrArray *sealed,
+void nbh_sendline_add(NbhSendline *line, const struct nbh_key *to, GPtrArray *bodies,
                       NbhSendlineDone done, gpointer data)
 {
-	Batch *batch = batch_new(line, sealed, done, data);
+	Batch *batch = batch_new(line, bodies, done, data);
 
 	batch->peer = peer_get(line, to);
 	g_queue_push_tail_link(&batch->peer->batches, &batch->peer_link);
 	g_queue_push_tail_link(&line->waiting, &batch->waiting_link);
-	line->n_waiting += sealed->len;
+	line->n_waiting += bodies->len;
 	peer_settle(line, batch->peer);
 	pump(line);
 	while (line->n_waiting > NBH_SIGNAL_QUEUE_MAX) {

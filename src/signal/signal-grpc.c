@@ -222,7 +222,7 @@ static NbhSignal *signal_open(const NbhSignalConfig *config, const NbhSignalEven
 	signal->own_private = config->own_private;
 	nbh_key_public(&signal->own_private, &signal->own_public);
 	signal->channel = channel;
-	signal->sendline = nbh_sendline_new(channel, owner);
+	signal->sendline = nbh_sendline_new(channel, &signal->own_private, &signal->own_public, owner);
 	signal->on_retry = on_retry;
 	signal->silence_ms = SILENCE_MS;
 	signal->echo_ms = ECHO_MS;
@@ -234,24 +234,17 @@ static NbhSignal *signal_open(const NbhSignalConfig *config, const NbhSignalEven
 static void signal_send(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n,
                         void (*done)(gboolean ok, gpointer data, gpointer owner), gpointer data)
 {
-	g_autoptr(GPtrArray) sealed = NULL;
+	GPtrArray *bodies;
 
 	/* An answer could not reach us; the owner starts anew when the link is up. */
 	if (!signal->is_up || n == 0) {
 		nbh_sendline_refuse(signal->sendline, done, data);
 		return;
 	}
-	sealed = g_ptr_array_new_full((guint)n, (GDestroyNotify)g_bytes_unref);
-	for (gsize i = 0; i < n; i++) {
-		GBytes *one = nbh_signal_seal(&signal->own_private, &signal->own_public, to, &messages[i]);
-
-		if (!one) {
-			nbh_sendline_refuse(signal->sendline, done, data);
-			return;
-		}
-		g_ptr_array_add(sealed, one);
-	}
-	nbh_sendline_add(signal->sendline, to, g_steal_pointer(&sealed), done, data);
+	bodies = g_ptr_array_new_full((guint)n, (GDestroyNotify)g_bytes_unref);
+	for (gsize i = 0; i < n; i++)
+		g_ptr_array_add(bodies, nbh_signal_body_encode(&messages[i]));
+	nbh_sendline_add(signal->sendline, to, bodies, done, data);
 }
 
 static gboolean signal_is_up(NbhSignal *signal)

@@ -211,18 +211,17 @@ gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage
 	return TRUE;
 }
 
-GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public,
-			const struct nbh_key *far_public, const NbhSignalMessage *message)
+GBytes *nbh_signal_seal_body(const struct nbh_key *own_private, const struct nbh_key *own_public,
+			     const struct nbh_key *far_public, GBytes *body)
 {
 	Nbs__EncryptedMessage envelope = NBS__ENCRYPTED_MESSAGE__INIT;
 	struct nbh_key_text own_text = nbh_key_format(own_public),
 			    far_text = nbh_key_format(far_public);
-	g_autoptr(GBytes) plain = nbh_signal_body_encode(message);
 	g_autoptr(GBytes) sealed = NULL;
 	const guint8 *data;
 	gsize len;
 
-	data = g_bytes_get_data(plain, &len);
+	data = g_bytes_get_data(body, &len);
 	sealed = nbh_box_seal(own_private, far_public, data, len, NULL);
 
 	if (!sealed)
@@ -233,6 +232,14 @@ GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key 
 	envelope.has_body = TRUE;
 	envelope.body.data = (guint8 *)g_bytes_get_data(sealed, &envelope.body.len);
 	return nbh_pb_pack(&envelope.base);
+}
+
+GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public,
+			const struct nbh_key *far_public, const NbhSignalMessage *message)
+{
+	g_autoptr(GBytes) body = nbh_signal_body_encode(message);
+
+	return nbh_signal_seal_body(own_private, own_public, far_public, body);
 }
 
 static Nbs__EncryptedMessage *envelope_unpack(const guint8 *data, gsize len,

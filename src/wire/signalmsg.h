@@ -44,6 +44,9 @@ gboolean nbh_signal_body_decode(const guint8 *plain, gsize len, NbhSignalMessage
  */
 GBytes *nbh_signal_seal(const struct nbh_key *own_private, const struct nbh_key *own_public,
 			const struct nbh_key *far_public, const NbhSignalMessage *message);
+/* The same of what nbh_signal_body_encode() made. */
+GBytes *nbh_signal_seal_body(const struct nbh_key *own_private, const struct nbh_key *own_public,
+			     const struct nbh_key *far_public, GBytes *body);
 gboolean nbh_signal_open(const struct nbh_key *own_private, const guint8 *envelope, gsize len,
 			 struct nbh_key *ret_far, NbhSignalMessage *ret_message, GError **error);
 
