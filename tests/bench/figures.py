@@ -78,7 +78,7 @@ ROWS = list(dict.fromkeys(line.row for line in LINES))
 class Results:
     """{line: values}, ours and official, and what could not be measured."""
 
-    def __init__(self, counts):
+    def __init__(self, counts=None):
         self.ours, self.official = {}, {}
         self.counts = counts  # what {officials}, {helpers} and {map} are in this run
         self.troubles, self.extra = [], []
@@ -93,10 +93,22 @@ class Results:
             self.official.setdefault(key, []).append(value)
 
     def trouble(self, text):
-        self.troubles.append(text)
+        self.troubles.append(" ".join(text.split())[:200])
 
     def note(self, text):
         self.extra.append(text)
+
+    def save(self, path):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump([self.ours, self.official, self.troubles, self.extra], file)
+
+    def load_more(self, path):
+        with open(path, encoding="utf-8") as file:
+            ours, official, troubles, extra = json.load(file)
+        self.ours.update(ours)
+        self.official.update(official)
+        self.troubles += troubles
+        self.extra += extra
 
     @staticmethod
     def median(table, key):

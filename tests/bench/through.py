@@ -1,12 +1,14 @@
 """Row "iperf": a tunnel that helpers made, and the same made by hand, measured in turns."""
 
 import json
+import time
 
 from ends import kill_helper, kill_in, say
 from lab import check, wait_for
 from programs import INTERFACE, PORT, Helper, Hub, have_wireguard_module, overlay_ping, ticks_of
 
 MTU = 1280
+SETTLE_SECONDS = 8  # libnice's last timers
 HAND = ("100.64.99.1", "100.64.99.2")
 
 
@@ -56,6 +58,7 @@ def measure(lab, args, results):
     b.wait_direct(a.public_key())
     overlay_ping(a.host, address)
     hands = by_hand(lab)
+    time.sleep(0 if args.quick else SETTLE_SECONDS)
     seconds, ratios, rates = (2 if args.quick else 5), [], []
     for number in range(max(args.rounds, 1 if args.quick else 3)):
         say(f"iperf, round {number + 1}")
