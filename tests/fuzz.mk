@@ -6,7 +6,7 @@ FUZZ_TARGETS = %D%/fuzz/fuzz-addr %D%/fuzz/fuzz-applied %D%/fuzz/fuzz-box %D%/fu
 	%D%/fuzz/fuzz-keyfile %D%/fuzz/fuzz-lock %D%/fuzz/fuzz-mgmt-client %D%/fuzz/fuzz-mgmt-hub \
 	%D%/fuzz/fuzz-netlink %D%/fuzz/fuzz-netmon %D%/fuzz/fuzz-peersfile %D%/fuzz/fuzz-proxy %D%/fuzz/fuzz-signal \
 	%D%/fuzz/fuzz-status %D%/fuzz/fuzz-stun %D%/fuzz/fuzz-uapi %D%/fuzz/fuzz-uri %D%/fuzz/fuzz-wgstatus \
-	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-hub %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-map %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query \
+	%D%/fuzz/fuzz-addrwatch %D%/fuzz/fuzz-ending %D%/fuzz/fuzz-hub %D%/fuzz/fuzz-ice-client %D%/fuzz/fuzz-ice-sessions %D%/fuzz/fuzz-map %D%/fuzz/fuzz-peers %D%/fuzz/fuzz-query \
 	%D%/fuzz/fuzz-tls %D%/fuzz/fuzz-tls-files %D%/fuzz/fuzz-tls-text
 check_PROGRAMS += $(FUZZ_TARGETS)
 fuzz-programs: $(FUZZ_TARGETS)
@@ -106,6 +106,9 @@ FUZZ_LIBS = $(FUZZ_MAIN) src/app/libnbh-app.a src/path/libnbh-path.a src/hub/lib
 %C%_fuzz_fuzz_uri_SOURCES = %D%/fuzz/fuzz-uri.c
 %C%_fuzz_fuzz_uri_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_uri_LDADD = $(FUZZ_LIBS)
+%C%_fuzz_fuzz_ending_SOURCES = %D%/fuzz/fuzz-ending.c
+%C%_fuzz_fuzz_ending_CFLAGS = $(FUZZ_CFLAGS)
+%C%_fuzz_fuzz_ending_LDADD = $(FUZZ_LIBS)
 %C%_fuzz_fuzz_wgstatus_SOURCES = %D%/fuzz/fuzz-wgstatus.c
 %C%_fuzz_fuzz_wgstatus_CFLAGS = $(FUZZ_CFLAGS)
 %C%_fuzz_fuzz_wgstatus_LDADD = $(FUZZ_LIBS)

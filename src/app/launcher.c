@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -526,6 +527,30 @@ static void say_users(const struct nbh_launch *launch)
 	        users->by_number ? " (by number: there is no such user or group; see sysusers.d)" : "");
 }
 
+/* Root of a container that gives less than docker does: what then fails should not be a riddle. */
+static void say_missing_caps(void)
+{
+	static const struct {
+		unsigned cap;
+		const char *name;
+	} needed[] = {
+		{ CAP_CHOWN, " CAP_CHOWN" },   { CAP_FOWNER, " CAP_FOWNER" }, { CAP_KILL, " CAP_KILL" },
+		{ CAP_SETUID, " CAP_SETUID" }, { CAP_SETGID, " CAP_SETGID" }, { CAP_SETPCAP, " CAP_SETPCAP" },
+		{ CAP_NET_ADMIN, " CAP_NET_ADMIN" }, { CAP_NET_RAW, " CAP_NET_RAW" },
+	};
+	uint32_t caps = nbh_users_own_caps();
+	char missing[160] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < NBH_N_ELEMENTS(needed); i++) {
+		if (!(caps & (UINT32_C(1) << needed[i].cap)))
+			len += (size_t)snprintf(missing + len, sizeof(missing) - len, "%s", needed[i].name);
+	}
+
+	if (missing[0])
+		nbh_log(NBH_LOG_WARN, "launcher", "root lacks%s; not all of it will work", missing);
+}
+
 int nbh_launcher_run(const struct nbh_launcher_options *options)
 {
 	struct launcher launcher = { .signal_fd = -1,
@@ -536,6 +561,7 @@ int nbh_launcher_run(const struct nbh_launcher_options *options)
 	struct nbh_why why = { "" };
 	int code = EX_CONFIG, r;
 
+	say_missing_caps();
 	r = nbh_launch_init(&launcher.launch, options->config_dir, options->helper_args,
 	                    options->setup_key_file, &why);
 

@@ -105,19 +105,14 @@ static void read_text(const struct nbh_json_value *root, const char *key, char *
 	snprintf(out, size, "%s", text ? text : "");
 }
 
-int nbh_ending_read(int dirfd, struct nbh_ending *ret_ending, struct nbh_why *why)
+int nbh_ending_parse(const char *text, size_t len, struct nbh_ending *ret_ending, struct nbh_why *why)
 {
 	struct nbh_ending ending = { .code = -1 };
-	nbh_cleanup_free char *text = NULL;
 	const struct nbh_json_value *root;
 	char at[NBH_RFC3339_MAX];
 	struct nbh_json *doc;
 	int64_t code;
-	size_t len;
-	int r = nbh_trustedfile_read(dirfd, NBH_ENDING_NAME, NBH_ENDINGFILE_MAX_BYTES, &text, &len, why);
-
-	if (r == 0)
-		r = nbh_json_parse(text, len, &doc, why);
+	int r = nbh_json_parse(text, len, &doc, why);
 
 	if (r < 0)
 		return r;
@@ -134,6 +129,15 @@ int nbh_ending_read(int dirfd, struct nbh_ending *ret_ending, struct nbh_why *wh
 	nbh_json_free(doc);
 	*ret_ending = ending;
 	return 0;
+}
+
+int nbh_ending_read(int dirfd, struct nbh_ending *ret_ending, struct nbh_why *why)
+{
+	nbh_cleanup_free char *text = NULL;
+	size_t len;
+	int r = nbh_trustedfile_read(dirfd, NBH_ENDING_NAME, NBH_ENDINGFILE_MAX_BYTES, &text, &len, why);
+
+	return r < 0 ? r : nbh_ending_parse(text, len, ret_ending, why);
 }
 
 const char *nbh_ending_format(const struct nbh_ending *ending, char buf[NBH_ENDING_TEXT_MAX])

@@ -9,6 +9,7 @@
 
 #include "base/why.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define NBH_ENDING_NAME "ended.json"
@@ -35,6 +36,8 @@ int nbh_ending_note_from_environment(int dirfd, struct nbh_why *why);
 
 /* -ENOENT when there is none, or another -errno. */
 int nbh_ending_read(int dirfd, struct nbh_ending *ret_ending, struct nbh_why *why);
+
+int nbh_ending_parse(const char *text, size_t len, struct nbh_ending *ret_ending, struct nbh_why *why);
 
 /* "killed by SIGSEGV", "exit code 77: /dev/net/tun: ...", "stopped". */
 const char *nbh_ending_format(const struct nbh_ending *ending, char buf[NBH_ENDING_TEXT_MAX]);

@@ -95,6 +95,15 @@ def check_nothing(lab, hub):
     c.stop()
 
 
+def check_too_little(lab):
+    """Without docker's defaults: it ends, and says what root lacks."""
+    d = Helper(lab.public("d"))
+    d.wrap = CONTAINER + ["--without", "chown", "--without", "setpcap"]
+    d.start("http://203.0.113.1:8080")
+    check(d.proc.wait(10) == 77, f"exit code {d.proc.poll()}")
+    check("root lacks CAP_CHOWN CAP_SETPCAP; " in d.proc.log(), "the log names what is missing")
+
+
 def main(lab):
     hub = Hub(lab.public("hub"))
     host_a, host_b = lab.nat("nat-a").host("a"), lab.nat("nat-b").host("b")
@@ -113,6 +122,7 @@ def main(lab):
     a.command("down")
     check(not has_tun(a.host) and not rules(a.host), f"down, nothing running: {rules(a.host)}")
     check_nothing(lab, hub)
+    check_too_little(lab)
 
 
 lab_module.run(main)

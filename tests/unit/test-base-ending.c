@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "base/ending.h"
+#include "base/limits.h"
 
 #include "tests/lib/tap.h"
 
@@ -62,6 +63,24 @@ static void environment(const char *how, const char *status)
 	setenv("EXIT_STATUS", status, 1);
 }
 
+/* So many bytes of JSON. */
+static int read_padded(size_t bytes)
+{
+	static const char text[] = "{\"code\": 3}";
+	int fd = openat(dir, NBH_ENDING_NAME, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	struct nbh_ending found;
+
+	if (fd < 0 || write(fd, text, sizeof(text) - 1) != sizeof(text) - 1)
+		abort();
+
+	for (size_t n = sizeof(text) - 1; n < bytes; n++)
+		if (write(fd, " ", 1) != 1)
+			abort();
+
+	close(fd);
+	return nbh_ending_read(dir, &found, NULL);
+}
+
 int main(void)
 {
 	char path[] = "/tmp/test-ending.XXXXXX";
@@ -106,6 +125,10 @@ int main(void)
 	longer[sizeof(longer) - 1] = '\0';
 	nbh_ending_say(dir, longer);
 	OK_INT((int)strlen(ending()), 159, "long words are cut");
+
+	OK_INT(read_padded(NBH_ENDINGFILE_MAX_BYTES - 1), 0, "a file below the limit");
+	OK_INT(read_padded(NBH_ENDINGFILE_MAX_BYTES), 0, "at it");
+	OK_INT(read_padded(NBH_ENDINGFILE_MAX_BYTES + 1), -EFBIG, "above it");
 
 	nbh_ending_forget(dir);
 	OK_STR(ending(), none(), "a start that succeeds removes it");
