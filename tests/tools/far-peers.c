@@ -33,6 +33,7 @@
 #define CHECK_MS 2000
 #define FIRST_CHECKS_MS 200
 #define LOST_MS 6000
+#define KEEPALIVE_MS 25000 /* WireGuard's */
 #define AT_ONCE 4 /* registering */
 #define PAIR_ID "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
@@ -60,6 +61,8 @@ struct Far {
 	gboolean controlling, connected;
 	struct nbh_endpoint to;   /* family 0: not known */
 	gint64 answered_usec;
+	FarWg wg;
+	struct nbh_endpoint wg_to; /* family 0: no session yet */
 	int fd;
 	guint16 port;
 };
@@ -208,8 +211,9 @@ static gboolean on_udp(int fd, GIOCondition condition, gpointer data)
 		else if (nbh_stun_class(p) == NBH_STUN_SUCCESS)
 			on_answer(far, p, (gsize)n);
 	} else if (n == FAR_WG_INITIATION_LEN && p[0] == 1 &&
-	           far_wg_answer(&far->own_private, p, far->number, response)) {
+	           far_wg_answer(&far->own_private, p, far->number, response, &far->wg)) {
 		all.n_handshakes++;
+		far->wg_to = from;
 		send_to(far, &from, response, sizeof(response));
 	}
 	return G_SOURCE_CONTINUE;
@@ -227,6 +231,18 @@ static gboolean on_check_time(gpointer data)
 		printf("silent %u\n", far->number);
 		fflush(stdout);
 		far->answered_usec = g_get_monotonic_time();
+	}
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_keepalive_time(gpointer data)
+{
+	Far *far = data;
+	guint8 packet[FAR_WG_KEEPALIVE_LEN];
+
+	if (nbh_endpoint_is_set(&far->wg_to)) {
+		far_wg_keepalive(&far->wg, packet);
+		send_to(far, &far->wg_to, packet, sizeof(packet));
 	}
 	return G_SOURCE_CONTINUE;
 }
@@ -412,6 +428,7 @@ static void start_next(void)
 	far->self.wg_listen_port = far->port;
 	far->mgmt = nbh_mgmt_grpc.open(&config, &events, far, NULL);
 	nbh_mgmt_grpc.login(far->mgmt, all.setup_key, on_login);
+	g_timeout_add(KEEPALIVE_MS, on_keepalive_time, far);
 	if (all.official)
 		g_timeout_add(1 + far->number * CHECK_MS / all.n, start_checks, far);
 }

@@ -108,7 +108,7 @@ static void put_mac1(guint8 *response, const guint8 *far_public)
 }
 
 gboolean far_wg_answer(const struct nbh_key *own, const guint8 in[FAR_WG_INITIATION_LEN], guint32 index,
-                       guint8 out[FAR_WG_RESPONSE_LEN])
+                       guint8 out[FAR_WG_RESPONSE_LEN], FarWg *ret_session)
 {
 	static const guint8 no_psk[32], nonce[12];
 	guint8 key[HASH], mixed[HASH], far_static[32], stamp[12], ephemeral[32];
@@ -138,5 +138,23 @@ gboolean far_wg_answer(const struct nbh_key *own, const guint8 in[FAR_WG_INITIAT
 	mix_hash(&noise, mixed, HASH);
 	crypto_aead_chacha20poly1305_ietf_encrypt(out + AT_EMPTY, NULL, NULL, 0, noise.hash, HASH, NULL, nonce, key);
 	put_mac1(out, far_static);
+	/* The responder sends with the second of the two keys. */
+	mix_key(&noise, "", 0, ret_session->send_key, NULL);
+	memcpy(ret_session->receiver, in + AT_SENDER, 4);
+	ret_session->counter = 0;
 	return TRUE;
+}
+
+void far_wg_keepalive(FarWg *session, guint8 out[FAR_WG_KEEPALIVE_LEN])
+{
+	guint64 counter = GUINT64_TO_LE(session->counter);
+	guint8 nonce[12] = { 0 };
+
+	memset(out, 0, FAR_WG_KEEPALIVE_LEN);
+	out[0] = 4;
+	memcpy(out + 4, session->receiver, 4);
+	memcpy(out + 8, &counter, 8);
+	memcpy(nonce + 4, &counter, 8);
+	crypto_aead_chacha20poly1305_ietf_encrypt(out + 16, NULL, NULL, 0, NULL, 0, NULL, nonce, session->send_key);
+	session->counter++;
 }
