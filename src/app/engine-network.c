@@ -2,10 +2,10 @@
 
 #include "app/engine-private.h"
 
-#include <malloc.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 
 /*
  * Our own address and the network map: what management says about the network, checked and carried
@@ -117,7 +117,7 @@ static gboolean on_trim(gpointer owner)
 	Engine *engine = owner;
 
 	nbh_engine_drop(&engine->trim_timer);
-	(void)malloc_trim(0);
+	nbh_memory_trim();
 	return G_SOURCE_REMOVE;
 }
 

@@ -477,6 +477,7 @@ static void stop(Engine *engine)
 
 	nbh_engine_drop(&engine->login_timer);
 	nbh_engine_drop(&engine->status_timer);
+	nbh_engine_drop(&engine->trim_timer);
 	nbh_resolver_uninstall(engine->resolver);
 	nbh_cache_free(engine->cache);
 	nbh_publish_free(engine->publish);
