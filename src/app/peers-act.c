@@ -2,8 +2,10 @@
 
 #include "app/peers-private.h"
 
+#include <string.h>
 #include <sys/random.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "core/version.h"
 
@@ -136,7 +138,10 @@ static void send_candidates(NbhPeers *peers, Peer *peer, gboolean report)
 
 	nbh_log(NBH_LOG_DEBUG, "signal", "send peer=%s type=candidate count=%" G_GSIZE_FORMAT, peer->name, n);
 
-	if (report)
+	/* Another helper keeps what comes early: a round trip that is not waited for. */
+	if (peer->conn.far_is_helper && peers->signal)
+		peers->signal_backend->send_beside(peers->signal, &peer->key, messages, n);
+	else if (report)
 		send_messages(peers, peer, messages, n, NBH_CONN_SENT_CANDIDATES);
 	else if (peers->signal && n > 0)
 		peers->signal_backend->send(peers->signal, &peer->key, messages, n, NULL, NULL);
@@ -144,6 +149,25 @@ static void send_candidates(NbhPeers *peers, Peer *peer, gboolean report)
 
 void nbh_peers_resend_candidates(NbhPeers *peers, Peer *peer)
 {
+	send_candidates(peers, peer, FALSE);
+}
+
+gboolean nbh_peers_is_announced(const Peer *peer)
+{
+	return strcmp(peer->announced, peer->conn.local.ufrag) == 0;
+}
+
+/*
+ * Another helper keeps candidates that come before it has answered, which saves a round trip. Once per
+ * session, and not to everybody at once: in a large network most offers find nobody.
+ */
+static void announce(NbhPeers *peers, Peer *peer)
+{
+	if (!peer->conn.far_is_helper || nbh_peers_is_announced(peer) ||
+	    g_hash_table_size(peers->sendings) > NBH_PEER_ANNOUNCEMENTS_MAX)
+		return;
+
+	g_strlcpy(peer->announced, peer->conn.local.ufrag, sizeof(peer->announced));
 	send_candidates(peers, peer, FALSE);
 }
 
@@ -230,6 +254,7 @@ void nbh_peers_act(NbhPeers *peers, Peer *peer, const NbhConnAction *action)
 	switch (action->type) {
 	case NBH_CONN_DO_SEND_OFFER:
 		send_offer(peers, peer, NBH_CONN_SENT_OFFER);
+		announce(peers, peer);
 		break;
 	case NBH_CONN_DO_SEND_ANSWER:
 		send_offer(peers, peer, NBH_CONN_SENT_ANSWER);

@@ -19,6 +19,7 @@ typedef struct {
 	guint64 rx_bytes, tx_bytes;
 	NbhAllowance messages, sessions; /* what it may still say */
 	guint n_dropped, n_refused;
+	char announced[NBH_ICE_UFRAG_MAX + 1]; /* whose candidates went out with the OFFER; "": none yet */
 } Peer;
 
 typedef struct {
@@ -76,6 +77,7 @@ gboolean nbh_peers_forget_waiting(NbhPeers *peers, const struct nbh_key *key);
 void nbh_peers_prepare(NbhConnEvent *event);
 /* Whether one more line about some peer is bearable: a server may exchange all of them ten times a second. */
 gboolean nbh_peers_may_log(NbhPeers *peers);
+gboolean nbh_peers_is_announced(const Peer *peer); /* its session's candidates went out with the OFFER */
 /* Our candidates once more, without an event for the machine. */
 void nbh_peers_resend_candidates(NbhPeers *peers, Peer *peer);
 

@@ -434,7 +434,8 @@ void nbh_peers_set_candidates(NbhPeers *peers, const NbhCandidate *candidates, g
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		Peer *peer = value;
 
-		if (peer->conn.state == NBH_CONN_CHECKING && peer->conn.candidates_sent > 0)
+		if ((peer->conn.state == NBH_CONN_CHECKING && peer->conn.candidates_sent > 0) ||
+		    (peer->conn.state == NBH_CONN_SIGNALING && nbh_peers_is_announced(peer)))
 			nbh_peers_resend_candidates(peers, peer);
 	}
 

@@ -24,6 +24,7 @@
 #define NBH_SIGNAL_QUEUE_MAX 4096                     /* Sends waiting; then the oldest is dropped */
 #define NBH_PEER_MESSAGES_BURST 512                   /* of one peer at once: three sets of 80 candidates, and offers */
 #define NBH_PEER_MESSAGE_EVERY_MS 20                  /* ... and then one in this time; the rest is dropped */
+#define NBH_PEER_ANNOUNCEMENTS_MAX 64                 /* Sends under way; then candidates wait for an answer */
 #define NBH_PEER_SESSIONS_BURST 32                    /* OFFER, ANSWER, GO_IDLE: each may make an ICE agent anew */
 #define NBH_PEER_SESSION_EVERY_MS 1000                /* honest peers repeat after 0.8, 1.6, 3.2 s ... */
 #define NBH_HUB_SIGNAL_QUEUE_MAX_BYTES (1024 * 1024)  /* waiting for one slow ConnectStream: 1024 of the largest usual */

@@ -142,13 +142,12 @@ static Batch *take_waiting(NbhSendline *line, Batch *batch)
 }
 
 /* NULL: the key of this peer cannot be sealed for. */
-static GPtrArray *seal_all(const NbhSendline *line, const Batch *batch)
+static GPtrArray *seal_all(const NbhSendline *line, const struct nbh_key *to, const GPtrArray *bodies)
 {
-	g_autoptr(GPtrArray) sealed = g_ptr_array_new_full(batch->bodies->len, (GDestroyNotify)g_bytes_unref);
+	g_autoptr(GPtrArray) sealed = g_ptr_array_new_full(bodies->len, (GDestroyNotify)g_bytes_unref);
 
-	for (guint i = 0; i < batch->bodies->len; i++) {
-		GBytes *one = nbh_signal_seal_body(line->own_private, line->own_public, &batch->peer->key,
-						   batch->bodies->pdata[i]);
+	for (guint i = 0; i < bodies->len; i++) {
+		GBytes *one = nbh_signal_seal_body(line->own_private, line->own_public, to, bodies->pdata[i]);
 
 		if (!one)
 			return NULL;
@@ -160,7 +159,7 @@ static GPtrArray *seal_all(const NbhSendline *line, const Batch *batch)
 static void start_next(NbhSendline *line, Peer *peer)
 {
 	Batch *batch = take_waiting(line, peer->batches.head->data);
-	g_autoptr(GPtrArray) sealed = seal_all(line, batch);
+	g_autoptr(GPtrArray) sealed = seal_all(line, &peer->key, batch->bodies);
 
 	if (!sealed) {
 		peer_settle(line, peer);
@@ -206,6 +205,17 @@ static void on_sent(int status, const char *message, GBytes *reply, gpointer dat
 		batch_returned(batch->line, batch);
 }
 
+static void on_beside_sent(int status, const char *message, GBytes *reply, gpointer data)
+{
+	NbhSendline *line = data;
+
+	(void)status;
+	(void)message;
+	(void)reply;
+	line->n_in_flight--;
+	pump(line);
+}
+
 NbhSendline *nbh_sendline_new(NbhGrpcChannel *channel, const struct nbh_key *own_private,
                               const struct nbh_key *own_public, gpointer owner)
 {
@@ -237,6 +247,23 @@ void nbh_sendline_add(NbhSendline *line, const struct nbh_key *to, GPtrArray *bo
 		peer_settle(line, oldest->peer);
 		refuse(line, oldest);
 	}
+}
+
+void nbh_sendline_add_beside(NbhSendline *line, const struct nbh_key *to, GPtrArray *bodies)
+{
+	g_autoptr(GPtrArray) sealed = NULL;
+
+	if (line->n_in_flight >= NBH_SIGNAL_SENDS_MAX) {
+		nbh_sendline_add(line, to, bodies, NULL, NULL);
+		return;
+	}
+	sealed = seal_all(line, to, bodies);
+	g_ptr_array_unref(bodies);
+	if (!sealed)
+		return;
+	line->n_in_flight += sealed->len;
+	for (guint i = 0; i < sealed->len; i++)
+		nbh_grpc_unary(line->channel, SEND_METHOD, sealed->pdata[i], SEND_MS, on_beside_sent, line);
 }
 
 void nbh_sendline_refuse(NbhSendline *line, NbhSendlineDone done, gpointer data)

@@ -3,7 +3,8 @@
 
 /*
  * Outgoing signal messages as unary Sends. A batch is what one send() brought: its messages go
- * together, the batches for one peer one after the other, different peers at the same time.
+ * together, the batches for one peer one after the other, different peers at the same time. What goes
+ * beside waits for nobody, and nobody waits for it.
  *
  * A message is sealed when its turn has come: a box costs 0.06 ms, and a first map of 4096 peers
  * would hold the main loop for a quarter of a second.
@@ -24,6 +25,8 @@ NbhSendline *nbh_sendline_new(NbhGrpcChannel *channel, const struct nbh_key *own
  */
 void nbh_sendline_add(NbhSendline *line, const struct nbh_key *to, GPtrArray *bodies,
                       NbhSendlineDone done, gpointer data);
+/* Out at once, whatever is under way to that peer; in line as above when too much is under way at all. */
+void nbh_sendline_add_beside(NbhSendline *line, const struct nbh_key *to, GPtrArray *bodies);
 /* Only tells, from the loop: not sent. */
 void nbh_sendline_refuse(NbhSendline *line, NbhSendlineDone done, gpointer data);
 /* Behind the channel, whose calls point here. done is not called any more. */

@@ -231,20 +231,37 @@ static NbhSignal *signal_open(const NbhSignalConfig *config, const NbhSignalEven
 	return signal;
 }
 
-static void signal_send(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n,
-                        void (*done)(gboolean ok, gpointer data, gpointer owner), gpointer data)
+/* NULL: nothing is to be sent. */
+static GPtrArray *encode_all(const NbhSignal *signal, const NbhSignalMessage *messages, gsize n)
 {
 	GPtrArray *bodies;
 
 	/* An answer could not reach us; the owner starts anew when the link is up. */
-	if (!signal->is_up || n == 0) {
-		nbh_sendline_refuse(signal->sendline, done, data);
-		return;
-	}
+	if (!signal->is_up || n == 0)
+		return NULL;
 	bodies = g_ptr_array_new_full((guint)n, (GDestroyNotify)g_bytes_unref);
 	for (gsize i = 0; i < n; i++)
 		g_ptr_array_add(bodies, nbh_signal_body_encode(&messages[i]));
-	nbh_sendline_add(signal->sendline, to, bodies, done, data);
+	return bodies;
+}
+
+static void signal_send(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n,
+                        void (*done)(gboolean ok, gpointer data, gpointer owner), gpointer data)
+{
+	GPtrArray *bodies = encode_all(signal, messages, n);
+
+	if (bodies)
+		nbh_sendline_add(signal->sendline, to, bodies, done, data);
+	else
+		nbh_sendline_refuse(signal->sendline, done, data);
+}
+
+static void signal_send_beside(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n)
+{
+	GPtrArray *bodies = encode_all(signal, messages, n);
+
+	if (bodies)
+		nbh_sendline_add_beside(signal->sendline, to, bodies);
 }
 
 static gboolean signal_is_up(NbhSignal *signal)
@@ -284,6 +301,7 @@ const NbhSignalBackend nbh_signal_grpc = {
 	.name = "grpc",
 	.open = signal_open,
 	.send = signal_send,
+	.send_beside = signal_send_beside,
 	.is_up = signal_is_up,
 	.network_changed = signal_network_changed,
 	.free = signal_free,

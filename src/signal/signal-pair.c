@@ -202,6 +202,11 @@ static void pair_send(NbhSignal *signal, const struct nbh_key *to, const NbhSign
 	wake();
 }
 
+static void pair_send_beside(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n)
+{
+	pair_send(signal, to, messages, n, NULL, NULL);
+}
+
 static gboolean pair_is_up(NbhSignal *signal)
 {
 	return signal->is_up;
@@ -245,6 +250,7 @@ const NbhSignalBackend nbh_signal_pair = {
 	.name = "pair",
 	.open = pair_open,
 	.send = pair_send,
+	.send_beside = pair_send_beside,
 	.is_up = pair_is_up,
 	.network_changed = pair_network_changed,
 	.free = pair_free,

@@ -37,6 +37,11 @@ typedef struct {
 	 */
 	void (*send)(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n,
 	             void (*done)(gboolean ok, gpointer data, gpointer owner), gpointer data);
+	/*
+	 * Without waiting for the Sends before to that peer, which these may overtake, and without news:
+	 * for what is welcome whenever it comes.
+	 */
+	void (*send_beside)(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n);
 	gboolean (*is_up)(NbhSignal *signal);
 	void (*network_changed)(NbhSignal *signal);
 	void (*free)(NbhSignal *signal);

@@ -278,6 +278,31 @@ static void test_order(void)
 	lab_close(&lab);
 }
 
+/* What goes beside does not wait for a Send that does not return, nor is it waited for. */
+static void test_beside(void)
+{
+	NbhSignalMessage message = { .type = NBH_SIGNAL_CANDIDATE, .candidate = "candidate" };
+	Lab lab = { 0 };
+
+	lab_open(&lab);
+	lab.router.is_mute = TRUE;
+	send_numbered(&lab.a, &lab.b.own_public, 1, 1);
+	test_run_until(!is_grpc() || lab.router.n_sends == 1);
+	lab.router.is_mute = FALSE;
+	BACKEND.send_beside(lab.a.signal, &lab.b.own_public, &message, 1);
+	BACKEND.send_beside(lab.a.signal, &lab.b.own_public, NULL, 0);
+	test_run_until(lab.b.n_messages && lab.b.last.type == NBH_SIGNAL_CANDIDATE);
+	g_assert_cmpuint(lab.a.n_sent, ==, is_grpc() ? 0 : 1);
+	if (is_grpc()) {
+		/* In line behind the one that has not returned. */
+		send_numbered(&lab.a, &lab.b.own_public, 2, 1);
+		BACKEND.send_beside(lab.a.signal, &lab.b.own_public, &message, 1);
+		test_run_until(lab.b.n_messages == 2);
+		g_assert_cmpuint(lab.b.last.type, ==, NBH_SIGNAL_CANDIDATE);
+	}
+	lab_close(&lab);
+}
+
 static void test_unknown_and_absent(void)
 {
 	Lab lab = { 0 };
@@ -494,6 +519,7 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/signal/exchange", test_exchange);
 	g_test_add_func("/signal/order", test_order);
+	g_test_add_func("/signal/beside", test_beside);
 	g_test_add_func("/signal/unknown-and-absent", test_unknown_and_absent);
 	g_test_add_func("/signal/link", test_link);
 	g_test_add_func("/signal/free", test_free);

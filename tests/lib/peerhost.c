@@ -116,14 +116,18 @@ void test_host_open_peers(Host *host, const char *address)
 
 void test_host_open(Host *host, const char *address)
 {
+	static guint n_hosts;
 	NbhSignalConfig config = { .url = "pair", .is_known = is_known };
+	g_autofree char *dir = NULL;
 
 	nbh_key_generate_private(&host->private_key);
 	nbh_key_public(&host->private_key, &host->public_key);
 	config.own_private = host->private_key;
 	host->loopback = nbh_loopback_new(0, on_wake, host, NULL);
 	test_host_open_peers(host, address);
-	host->ice = nbh_ice_fake.open("/nonexistent", &ice_events, host, NULL);
+	/* Hosts of one directory would share their sessions. */
+	dir = g_strdup_printf("/nonexistent/%u", ++n_hosts);
+	host->ice = nbh_ice_fake.open(dir, &ice_events, host, NULL);
 	g_assert_nonnull(host->ice);
 	nbh_peers_set_ice(host->peers, &nbh_ice_fake, host->ice);
 	host->signal = nbh_signal_pair.open(&config, &signal_events, host, NULL);

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include "core/version.h"
+#include "signal/signal-pair.h"
 #include "tests/lib/peerhost.h"
 
 /*
@@ -133,6 +134,58 @@ static void test_idle_and_wake(void)
 	test_host_close(&two);
 }
 
+static guint n_offers, n_candidates;
+
+static NbhSignalPairFate count_message(const struct nbh_key *from, const struct nbh_key *to,
+                                       const NbhSignalMessage *message, gpointer data)
+{
+	(void)from;
+	(void)to;
+	(void)data;
+	n_offers += message->type == NBH_SIGNAL_OFFER;
+	n_candidates += message->type == NBH_SIGNAL_CANDIDATE;
+	return NBH_SIGNAL_PAIR_DROP;
+}
+
+/* With a helper candidates go out with the OFFER and as they are found; an official peer would drop them. */
+static void announces(const char *version, guint with_offer, guint with_more)
+{
+	Host a = { .n_paths = 0 }, b = { .n_paths = 0 };
+	NbhCandidate more[2] = { { .type = NBH_CANDIDATE_HOST, .foundation = "h0", .priority = 1000 },
+		                 { .type = NBH_CANDIDATE_SRFLX, .foundation = "s0", .priority = 900 } };
+
+	test_host_open(&a, "192.0.2.1");
+	nbh_key_generate_private(&b.private_key);
+	nbh_key_public(&b.private_key, &b.public_key);
+	nbh_signal_pair_set_filter(count_message, NULL);
+	n_offers = n_candidates = 0;
+	give_map(&a, &b, version);
+	while (n_offers == 0)
+		g_main_context_iteration(NULL, TRUE);
+	g_assert_cmpuint(n_candidates, ==, with_offer);
+
+	for (guint i = 0; i < G_N_ELEMENTS(more); i++) {
+		g_assert_cmpint(nbh_addr_parse(i ? "203.0.113.1" : "192.0.2.1", &more[i].endpoint.addr), ==, 0);
+		more[i].endpoint.port = 51820;
+	}
+
+	nbh_peers_set_candidates(a.peers, more, G_N_ELEMENTS(more));
+	g_assert_cmpuint(n_candidates, ==, with_offer + with_more);
+
+	/* The repetition of the OFFER has them not again. */
+	while (n_offers == 1)
+		g_main_context_iteration(NULL, TRUE);
+	g_assert_cmpuint(n_candidates, ==, with_offer + with_more);
+	nbh_signal_pair_set_filter(NULL, NULL);
+	test_host_close(&a);
+}
+
+static void test_announces(void)
+{
+	announces(NBH_AGENT_VERSION, 1, 2);
+	announces("0.77.1", 0, 0);
+}
+
 int main(int argc, char **argv)
 {
 	alarm(60); /* ends a test that would wait for ever */
@@ -140,5 +193,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/app/peers/connect", test_helpers_connect);
 	g_test_add_func("/app/peers/restart", test_restart_adopts);
 	g_test_add_func("/app/peers/idle", test_idle_and_wake);
+	g_test_add_func("/app/peers/announces", test_announces);
 	return g_test_run();
 }
