@@ -32,7 +32,9 @@ static gboolean on_deadline(gpointer data)
 {
 	NbhGrpcCall *call = data;
 	NbhGrpcChannel *channel = call->channel;
-	const char *what = call->transport && call->transport->is_up ? "no answer" : "no connection";
+	const char *what = call->transport && call->transport->stream
+				   ? nbh_stream_missing(call->transport->stream)
+				   : "no connection";
 
 	call->deadline_id = 0;
 	nbh_grpc_call_end(call, NBH_GRPC_DEADLINE_EXCEEDED,

@@ -27,7 +27,7 @@ struct _NbhStream {
 	const NbhStreamEvents *events;
 	gpointer owner;
 	Phase phase;
-	gboolean is_server, is_closed, is_freed, want_write, is_held;
+	gboolean is_server, is_closed, is_freed, want_write, is_held, is_resolving;
 	char *host; /* client side */
 	guint16 port;
 	guint deadline_ms;
@@ -453,13 +453,36 @@ static void on_connected(GObject *client, GAsyncResult *result, gpointer data)
 	stream_unref(stream);
 }
 
-static const char *missing(const NbhStream *stream)
+const char *nbh_stream_missing(const NbhStream *stream)
 {
-	if (stream->phase == HANDSHAKE)
+	switch (stream->phase) {
+	case UP:
+		return "no answer";
+	case HANDSHAKE:
 		return "no end of the TLS handshake";
-	if (stream->phase == ASKING_PROXY)
+	case ASKING_PROXY:
 		return "no answer from the proxy";
+	case CONNECTING:
+	case SNIFFING:
+		break;
+	}
+	if (stream->is_resolving)
+		return "no answer from DNS";
 	return stream->proxy ? "no connection to the proxy" : "no connection";
+}
+
+static void on_connect_event(GSocketClient *client, GSocketClientEvent event, GSocketConnectable *address,
+			     GIOStream *connection, gpointer data)
+{
+	NbhStream *stream = data; /* kept for on_connected() */
+
+	(void)client;
+	(void)address;
+	(void)connection;
+	if (event == G_SOCKET_CLIENT_RESOLVING)
+		stream->is_resolving = TRUE;
+	else if (event == G_SOCKET_CLIENT_RESOLVED || event == G_SOCKET_CLIENT_CONNECTING)
+		stream->is_resolving = FALSE;
 }
 
 static gboolean on_deadline(gpointer data)
@@ -467,7 +490,7 @@ static gboolean on_deadline(gpointer data)
 	NbhStream *stream = data;
 
 	stream->deadline_id = 0;
-	stream_close(stream, g_strdup_printf("%s after %.3g s", missing(stream), stream->deadline_ms / 1e3));
+	stream_close(stream, g_strdup_printf("%s after %.3g s", nbh_stream_missing(stream), stream->deadline_ms / 1e3));
 	return G_SOURCE_REMOVE;
 }
 
@@ -505,6 +528,7 @@ NbhStream *nbh_stream_connect(const char *host, guint16 port, NbhTls *tls, const
 	address = proxy ? g_network_address_new(proxy->host, proxy->port) : g_network_address_new(host, port);
 	client = g_socket_client_new();
 	g_socket_client_set_enable_proxy(client, FALSE);
+	g_signal_connect(client, "event", G_CALLBACK(on_connect_event), stream);
 	stream->cancellable = g_cancellable_new();
 	if (deadline_ms)
 		stream->deadline_id = g_timeout_add(deadline_ms, on_deadline, stream);

@@ -45,6 +45,8 @@ void nbh_stream_set_events(NbhStream *stream, const NbhStreamEvents *events, gpo
 /* Nothing is read or written until it is let go again; the far end waits, and so does its end. */
 void nbh_stream_hold(NbhStream *stream, gboolean hold);
 void nbh_stream_want_write(NbhStream *stream, gboolean want);
+/* In words, what it waits for: "no end of the TLS handshake", "no answer from DNS", "no answer". */
+const char *nbh_stream_missing(const NbhStream *stream);
 gboolean nbh_stream_is_tls(NbhStream *stream);        /* from on_up on */
 GSocketAddress *nbh_stream_remote(NbhStream *stream); /* borrowed; the proxy, if there is one; NULL before on_up */
 GSocketAddress *nbh_stream_local(NbhStream *stream);

@@ -32,6 +32,9 @@ KINDS = {
                               "wants a client certificate; set clientCertFile and clientKeyFile"),
     "bad-client-certificate": (f"DNS:{NAME}", None, ["client-ca={ca}"], NAME, "refuses our client certificate"),
     "not-there": (f"DNS:{NAME}", None, [], "nowhere.lab", 'the host name "nowhere.lab" cannot be resolved'),
+    "stall": (f"DNS:{NAME}", None, ["stall"], NAME, "no end of the TLS handshake in time"),
+    "hang-up": (f"DNS:{NAME}", None, ["hang-up"], NAME, "the server hung up in the TLS handshake"),
+    "no-tls": (f"DNS:{NAME}", None, ["plain"], NAME, "the server does not speak TLS on this port; is it http:// there\\?"),
 }
 
 

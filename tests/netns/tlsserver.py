@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Makes TLS handshakes and says nothing behind them: tlsserver.py PORT CERT KEY [no-alpn] [client-ca=FILE]"""
+"""Makes TLS handshakes and says nothing behind them: tlsserver.py PORT CERT KEY [no-alpn] [client-ca=FILE]
+
+Or does not even do that: stall, hang-up, plain (answers as HTTP/1.1 does).
+"""
 
 import socket
 import ssl
@@ -7,8 +10,15 @@ import sys
 import threading
 
 
-def serve(context, conn):
+def serve(context, conn, options):
     try:
+        if "plain" in options or "hang-up" in options:
+            conn.recv(65536)
+            conn.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" if "plain" in options else b"")
+            conn.close()
+            return
+        while "stall" in options and conn.recv(65536):
+            pass
         with context.wrap_socket(conn, server_side=True) as tls:
             while tls.recv(65536):
                 pass
@@ -30,7 +40,7 @@ def main():
     print("listening", flush=True)
     while True:
         conn, _ = listener.accept()
-        threading.Thread(target=serve, args=(context, conn), daemon=True).start()
+        threading.Thread(target=serve, args=(context, conn, options), daemon=True).start()
 
 
 main()
