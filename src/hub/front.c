@@ -61,6 +61,7 @@ typedef struct {
 	NbhFront *front;
 	GList link, idle_link;
 	gboolean is_idle;  /* in front->idle */
+	gboolean is_up;    /* with TLS: its handshake is over */
 	NbhStream *stream; /* owned until h2 takes it */
 	NbhH2srv *h2;      /* owned; NULL while sniffing */
 	guint8 first[PREFACE_LEN];
@@ -228,7 +229,7 @@ static const NbhH2srvEvents h2_events = {
 static void on_stream_up(NbhStream *stream, gpointer owner)
 {
 	(void)stream;
-	(void)owner;
+	((Conn *)owner)->is_up = TRUE;
 }
 
 /* A browser sees the text; a TLS client to our plain port sees the end. */
@@ -273,9 +274,11 @@ static void on_stream_writable(NbhStream *stream, gpointer owner)
 
 static void on_stream_closed(NbhStream *stream, const char *error, gpointer owner)
 {
-	(void)stream;
-	(void)error;
-	conn_free(owner);
+	Conn *conn = owner;
+
+	if (!conn->is_up && nbh_stream_is_tls(stream))
+		nbh_gate_tls_failed(conn->front->gate, &conn->remote, error, nbh_mono_now());
+	conn_free(conn);
 }
 
 static const NbhStreamEvents sniff_events = {

@@ -10,9 +10,9 @@
 #define SAY_AGAIN_MS 10000
 #define PENALTY 50     /* new connections that a broken rule costs */
 
-typedef enum { REFUSED, CUT_OFF, N_EVENTS } Event;
+typedef enum { REFUSED, CUT_OFF, TLS_FAILED, N_EVENTS } Event;
 
-static const char *const event_names[] = { "connection-refused", "client-cut-off" };
+static const char *const event_names[] = { "connection-refused", "client-cut-off", "tls-failed" };
 _Static_assert(G_N_ELEMENTS(event_names) == N_EVENTS, "each event has a name");
 
 /* Of one address: events that it can cause as often as it likes. */
@@ -143,8 +143,9 @@ static void say(NbhGate *gate, Event event, const struct nbh_addr *remote, const
 		return;
 	noise->of[event].said_at = noise->of[event].times;
 	noise->of[event].said = now;
-	nbh_log(NBH_LOG_WARN, "front", "%s address=%s times=%u why=\"%s\"", event_names[event],
-		nbh_addr_format(remote, address), noise->of[event].times, why);
+	nbh_log(event == TLS_FAILED ? NBH_LOG_INFO : NBH_LOG_WARN, "front",
+		"%s address=%s times=%u why=\"%s\"", event_names[event], nbh_addr_format(remote, address),
+		noise->of[event].times, why);
 }
 
 void nbh_gate_refused(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now)
@@ -157,6 +158,11 @@ void nbh_gate_cut_off(NbhGate *gate, const struct nbh_addr *remote, const char *
 	say(gate, CUT_OFF, remote, why, now);
 	for (guint i = 0; i < PENALTY && !is_exempt(gate, remote); i++)
 		(void)nbh_throttle_take(gate->arrivals, remote, now);
+}
+
+void nbh_gate_tls_failed(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now)
+{
+	say(gate, TLS_FAILED, remote, why, now);
 }
 
 void nbh_gate_free(NbhGate *gate)

@@ -34,6 +34,7 @@ void nbh_gate_leave(NbhGate *gate, const struct nbh_addr *remote);
 /* For the log: a connection was not taken, or ended for what the client did. */
 void nbh_gate_refused(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now);
 void nbh_gate_cut_off(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now);
+void nbh_gate_tls_failed(NbhGate *gate, const struct nbh_addr *remote, const char *why, nbh_mono now);
 void nbh_gate_free(NbhGate *gate);
 
 #endif

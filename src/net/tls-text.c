@@ -159,12 +159,32 @@ static const char *client_text(int reason)
 	}
 }
 
+static const char *server_text(int reason)
+{
+	switch (reason) {
+	case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+	case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+		return "the client does not trust our certificate";
+	case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+		return "the client says that our certificate has expired";
+	case SSL_R_NO_APPLICATION_PROTOCOL:
+		return "the client offers neither HTTP/2 nor HTTP/1.1 (ALPN)";
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_VERSION_TOO_LOW:
+		return "the client speaks no TLS 1.2 or newer";
+	default:
+		return NULL;
+	}
+}
+
 char *nbh_tls_text_failed(gboolean is_server, gboolean is_up)
 {
 	unsigned long error = ERR_peek_error();
 	const char *far = is_server ? "client" : "server";
-	const char *known = is_server || ERR_GET_LIB(error) != ERR_LIB_SSL ? NULL
-									    : client_text(ERR_GET_REASON(error));
+	const char *known = ERR_GET_LIB(error) != ERR_LIB_SSL ? NULL
+			    : is_server			      ? server_text(ERR_GET_REASON(error))
+							      : client_text(ERR_GET_REASON(error));
 	const char *reason = ERR_reason_error_string(error);
 
 	if (known)

@@ -24,6 +24,8 @@ def refused_without_ca(hub, host, key):
     check(done.returncode == 1, f"login ends with {done.returncode}, not 1")
     check('"lab CA", which this machine does not know' in text, "the message is another one")
     check(helper.device() is None, "device.json was written without a server")
+    wait_for(lambda: f'tls-failed address={host.public_v4} times=1 why="the client does not trust our certificate"'
+             in hub.proc.log(), 5, "the hub says so, too")
 
 
 def check_status(helper, hub):

@@ -163,12 +163,14 @@ static guint32 goaway_code(const Fixture *f)
 	return (guint32)frame[4] << 24 | (guint32)frame[5] << 16 | (guint32)frame[6] << 8 | frame[7];
 }
 
+/* A fixture whose client does not acknowledge SETTINGS: too many streams are no error then. */
+static const char no_ack;
+
 static void set_up(Fixture *f, gconstpointer data)
 {
 	int fds[2];
 	GSocket *socket;
 
-	(void)data;
 	g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
 	socket = g_socket_new_from_fd(fds[0], NULL);
 	g_assert_nonnull(socket);
@@ -178,7 +180,8 @@ static void set_up(Fixture *f, gconstpointer data)
 	(void)nbh_stream_accept(socket, NULL, &sniff, f);
 	g_byte_array_append(f->out, (const guint8 *)PREFACE, sizeof(PREFACE) - 1);
 	say(f, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
-	say(f, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
+	if (data != &no_ack)
+		say(f, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
 }
 
 static void tear_down(Fixture *f, gconstpointer data)
@@ -425,6 +428,34 @@ static void test_deaf_end(Fixture *f, gconstpointer data)
 	g_assert_null(f->abuse);
 }
 
+/* The socket is full and stays so: answers wait here, up to the limit, at it, and one more. */
+static void test_frames_max(Fixture *f, gconstpointer data)
+{
+	g_autofree guint8 *zeros = g_malloc0(4 * 1024 * 1024);
+	const guint8 window[] = { 0x7f, 0, 0, 0 };
+	guint32 stream = 3;
+
+	(void)data;
+	say(f, NGHTTP2_SETTINGS, 0, 0, "\0\4\x7f\xff\xff\xff", 6);
+	say(f, NGHTTP2_WINDOW_UPDATE, 0, 0, window, 4);
+	say_request(f, 1, 0);
+	deliver(f, FALSE);
+	g_assert_true(nbh_h2srv_send(f->call, zeros, 4 * 1024 * 1024));
+	test_drain_loop();
+	/* Above the number of streams each is refused by a frame. */
+	while (nghttp2_session_get_outbound_queue_size(f->conn->session) < NBH_H2SRV_FRAMES_MAX) {
+		say_request(f, stream, 0);
+		deliver(f, FALSE);
+		g_assert_cmpuint(f->n_closed, ==, 0);
+		stream += 2;
+	}
+	g_assert_cmpuint(nghttp2_session_get_outbound_queue_size(f->conn->session), ==, NBH_H2SRV_FRAMES_MAX);
+	say_request(f, stream, 0);
+	deliver(f, FALSE);
+	test_run_until(f->n_closed == 1);
+	g_assert_cmpstr(f->abuse, ==, "asks more than it listens");
+}
+
 static nghttp2_frame_hd head(guint8 type, gsize length)
 {
 	return (nghttp2_frame_hd){ .type = type, .length = length };
@@ -497,6 +528,7 @@ int main(int argc, char **argv)
 	ADD("headers-at", GINT_TO_POINTER(0), test_headers_max);
 	ADD("headers-above", GINT_TO_POINTER(1), test_headers_max);
 	ADD("stuck-answer", NULL, test_stuck_answer);
+	ADD("frames-max", &no_ack, test_frames_max);
 	ADD("deaf-end", NULL, test_deaf_end);
 	return g_test_run();
 }
