@@ -58,6 +58,7 @@ typedef struct {
 	NbhLocalNetwork network;
 
 	NbhBackoff login_backoff;
+	GSource *leave_timer; /* owned */
 	GSource *login_timer, *status_timer, *grace_timer, *stun_timer; /* owned */
 	gboolean status_unwritten;
 	gboolean have_peer_config, logged_in, is_down, device_written;
@@ -114,6 +115,8 @@ void nbh_engine_trim_soon(Engine *engine); /* gives memory back that is not used
 /* engine-servers.c */
 void nbh_engine_servers_init(Engine *engine);
 void nbh_engine_connect(Engine *engine);
+/* As disconnect, but what was just said to peers is still sent. */
+void nbh_engine_leave(Engine *engine);
 void nbh_engine_disconnect(Engine *engine);
 void nbh_engine_try_management(Engine *engine);
 void nbh_engine_wipe_setup_key(Engine *engine);

@@ -8,6 +8,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 
+#define LEAVE_MS 500 /* for one message to each peer that had a path */
+
 /* ---- signal ---------------------------------------------------------------------------------- */
 
 static void on_signal_message(NbhSignal *signal, const struct nbh_key *from, const NbhSignalMessage *message, gpointer owner)
@@ -21,6 +23,9 @@ static void on_signal_link(NbhSignal *signal, gboolean up, const char *why, gpoi
 	Engine *engine = owner;
 
 	(void)signal;
+
+	if (engine->leave_timer)
+		return;
 
 	if (up && !engine->signal_up)
 		nbh_log(NBH_LOG_NOTICE, "signal", "signal-up url=%s", engine->signal_url);
@@ -328,19 +333,38 @@ void nbh_engine_connect(Engine *engine)
 	nbh_mgmt_grpc.login(engine->mgmt, engine->options->setup_key, on_login);
 }
 
-void nbh_engine_disconnect(Engine *engine)
+static void leave_management(Engine *engine)
 {
 	g_source_set_ready_time(engine->login_timer, -1);
-	nbh_peers_set_signal(engine->peers, &nbh_signal_grpc, NULL);
-	nbh_signal_grpc.free(engine->signal);
-	engine->signal = NULL;
 	nbh_mgmt_grpc.free(engine->mgmt);
 	engine->mgmt = NULL;
 	nbh_engine_forget_held(engine);
 	nbh_engine_drop(&engine->trim_timer);
 	nbh_refusals_clear(&engine->refusals);
-	g_clear_pointer(&engine->dial, nbh_dial_unref);
 	engine->mgmt_up = engine->signal_up = FALSE;
+}
+
+void nbh_engine_disconnect(Engine *engine)
+{
+	nbh_engine_drop(&engine->leave_timer);
+	leave_management(engine);
+	nbh_peers_set_signal(engine->peers, &nbh_signal_grpc, NULL);
+	nbh_signal_grpc.free(engine->signal);
+	engine->signal = NULL;
+	g_clear_pointer(&engine->dial, nbh_dial_unref);
+}
+
+static gboolean on_left(gpointer owner)
+{
+	nbh_engine_disconnect(owner);
+	return G_SOURCE_REMOVE;
+}
+
+void nbh_engine_leave(Engine *engine)
+{
+	leave_management(engine);
+	nbh_engine_drop(&engine->leave_timer);
+	engine->leave_timer = nbh_engine_once(LEAVE_MS, on_left, engine);
 }
 
 void nbh_engine_servers_init(Engine *engine)

@@ -216,10 +216,10 @@ static void go_down(Engine *engine)
 	nbh_log(NBH_LOG_NOTICE, "app", "down");
 	engine->is_down = TRUE;
 	nbh_cache_flush(engine->cache); /* a logout removes it, and nothing may come behind that */
-	nbh_engine_disconnect(engine);
+	nbh_peers_stop_all(engine->peers);
+	nbh_engine_leave(engine);
 	nbh_engine_set_text(&engine->mgmt_error, "");
 	nbh_engine_set_text(&engine->signal_error, "");
-	nbh_peers_stop_all(engine->peers);
 	g_clear_pointer(&engine->map, nbh_netmap_unref);
 	nbh_ice_process.close_all(engine->ice);
 
@@ -235,6 +235,7 @@ static void go_up(Engine *engine)
 {
 	nbh_log(NBH_LOG_NOTICE, "app", "up");
 	engine->is_down = FALSE;
+	nbh_engine_disconnect(engine); /* if it has not come to that yet */
 	nbh_engine_connect(engine);
 	nbh_engine_status_changed(engine);
 }

@@ -732,7 +732,7 @@ static void remember(NbhPeers *peers, const Peer *peer)
 
 void nbh_peers_stop_all(NbhPeers *peers)
 {
-	NbhConnEvent event = { .type = NBH_CONN_EV_STOP };
+	NbhConnEvent event = { .type = NBH_CONN_EV_STOP, .u.is_leaving = TRUE };
 	GHashTableIter iter;
 	gpointer value;
 

@@ -84,6 +84,9 @@ static void on_stop(NbhConnStep *s)
 {
 	guint32 session = s->conn->path.session;
 
+	/* Else it would believe in us until what it sends is not answered: 6 s, or a minute between helpers. */
+	if (s->event->u.is_leaving && s->conn->path.kind == NBH_PATH_DIRECT)
+		nbh_conn_push(s, NBH_CONN_DO_SEND_GO_IDLE);
 	nbh_conn_enter(s, NBH_CONN_DOWN, "NOT_WANTED");
 	forget_peer(s->conn);
 	s->conn->path = (NbhPath){ .session = session };

@@ -83,7 +83,7 @@ typedef struct {
 
 typedef enum {
 	NBH_CONN_EV_START,        /* the peer is wanted */
-	NBH_CONN_EV_STOP,         /* gone from the map */
+	NBH_CONN_EV_STOP,         /* gone from the map; or `is_leaving`: we are, and the peer may know it */
 	NBH_CONN_EV_ADOPT,        /* netbird-ice still holds a session: adopt */
 	NBH_CONN_EV_SLOT,         /* may check now (answer to WANT_SLOT) */
 	NBH_CONN_EV_OFFER,        /* from the peer: offer */
@@ -156,6 +156,7 @@ typedef struct {
 		nbh_mono handshake_at;
 		gboolean has_initiation; /* the caller keeps the newest one until FORWARD */
 		gboolean path_changed;
+		gboolean is_leaving;
 		NbhConnTimer timer;
 	} u;
 } NbhConnEvent;

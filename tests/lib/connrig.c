@@ -89,7 +89,7 @@ static void check_action(Rig *rig, const NbhConnAction *action, const NbhConnEve
 		g_assert_true(rig->agent_open);
 		break;
 	case NBH_CONN_DO_SEND_GO_IDLE:
-		g_assert_not_reached();
+		g_assert_true(event->type == NBH_CONN_EV_STOP && event->u.is_leaving);
 		break;
 	case NBH_CONN_DO_WANT_SLOT:
 		g_assert_false(rig->slot_wanted);
@@ -481,6 +481,8 @@ NbhConnEvent rig_event_of(const Rig *rig, NbhConnEventType type, guint variant)
 		event.u.timer = (NbhConnTimer)variant;
 		break;
 	case NBH_CONN_EV_STOP:
+		event.u.is_leaving = variant == 1;
+		break;
 	case NBH_CONN_EV_SLOT:
 	case NBH_CONN_EV_GO_IDLE:
 	case NBH_CONN_EV_OTHER_MESSAGE:

@@ -50,6 +50,7 @@ def main(lab):
     a.command("down")
     wait_for(lambda: not interface_exists(a), 10, "down: the interface is gone")
     check(os.path.exists(os.path.join(a.dir, "private.key")), "down: private.key stays")
+    wait_for(lambda: not b.direct_endpoint(key), 5, "down: the other end is told (else it takes a minute)")
     a.stop()
     a.start()
     wait_for(lambda: "netbird-helper up" in a.proc.log().split("stopping")[-1], 10,

@@ -435,6 +435,23 @@ static void test_restart(void)
 	}
 }
 
+/* Whoever may still send to us is told that we go; nobody else, and not when it is the peer that goes. */
+static void test_leaving(void)
+{
+	for (guint state = NBH_CONN_IDLE; state < NBH_CONN_N_STATES; state++) {
+		for (guint is_leaving = 0; is_leaving < 2; is_leaving++) {
+			NbhConnEvent event = { .type = NBH_CONN_EV_STOP, .u.is_leaving = (gboolean)is_leaving };
+			gboolean had_path = state == NBH_CONN_UP || state == NBH_CONN_DEGRADED;
+			Rig rig;
+
+			rig_init(&rig, TRUE);
+			rig_bring(&rig, (NbhConnState)state, TRUE);
+			rig_step(&rig, &event);
+			g_assert_cmpuint(rig_count(&rig, NBH_CONN_DO_SEND_GO_IDLE), ==, had_path && is_leaving);
+		}
+	}
+}
+
 static void test_slots(void)
 {
 	Rig rig;
@@ -613,6 +630,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/conn/rule-17", test_rule_17);
 	g_test_add_func("/core/conn/peer-without-ice", test_peer_without_ice);
 	g_test_add_func("/core/conn/restart", test_restart);
+	g_test_add_func("/core/conn/leaving", test_leaving);
 	g_test_add_func("/core/conn/slots", test_slots);
 	g_test_add_func("/core/conn/candidates", test_candidates);
 	g_test_add_func("/core/conn/candidates-of-old-session", test_candidates_of_old_session);
