@@ -38,8 +38,12 @@ static int talk(struct mnl_socket *nl, struct nlmsghdr *request)
 
 	n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 
-	if (n < 0 || mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl), NULL, NULL) < 0)
+	if (n < 0)
 		return -errno;
+
+	/* From the message itself: it need not be a number that exists. */
+	if (mnl_cb_run(buf, (size_t)n, 1, mnl_socket_get_portid(nl), NULL, NULL) < 0)
+		return errno > 0 ? -errno : -EBADMSG;
 
 	return 0;
 }

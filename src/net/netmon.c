@@ -176,8 +176,9 @@ static int dump_table(struct mnl_socket *socket, guint16 type, mnl_cb_t on_entry
 		if (n < 0)
 			return -errno;
 		r = mnl_cb_run(buf, (size_t)n, sequence, mnl_socket_get_portid(socket), on_entry, dump);
+		/* From the message itself: it need not be a number that exists. */
 		if (r < 0)
-			return -errno;
+			return errno > 0 ? -errno : -EBADMSG;
 		if (r == MNL_CB_STOP)
 			return 0;
 	}
