@@ -1,8 +1,8 @@
 EXTRA_DIST += %D%/README.md
 EXTRA_DIST += %D%/install-deps %D%/check %D%/demo %D%/demo-lab %D%/own-root %D%/interop %D%/bench
-EXTRA_DIST += %D%/check-layers %D%/check-banned %D%/check-headers %D%/layers.txt
+EXTRA_DIST += %D%/check-layers %D%/check-banned %D%/check-headers %D%/check-limits %D%/layers.txt
 
-# Part of make check: who includes whom, what is banned, headers that compile alone.
+# Part of make check: who includes whom, what is banned, limits without a test, headers that compile alone.
 HEADERS_CC = $(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) \
 	$(GLIB_CFLAGS) $(NICE_CFLAGS) $(NGHTTP2_CFLAGS) $(PROTOBUF_C_CFLAGS) $(SODIUM_CFLAGS) \
 	$(JSON_C_CFLAGS) $(MNL_CFLAGS) $(SQLITE_CFLAGS)
@@ -10,6 +10,7 @@ HEADERS_CC = $(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_C
 check-local: $(BUILT_SOURCES)
 	@python3 $(srcdir)/%D%/check-layers $(srcdir)
 	@python3 $(srcdir)/%D%/check-banned $(srcdir)
+	@python3 $(srcdir)/%D%/check-limits $(srcdir)
 	@python3 $(srcdir)/%D%/check-headers $(srcdir) $(HEADERS_CC)
 
 # systemd: units, users, directories.

@@ -75,3 +75,15 @@ TESTS += %D%/unit/test-app-distrust
 %C%_unit_test_app_distrust_SOURCES = %D%/unit/test-app-distrust.c
 %C%_unit_test_app_distrust_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_app_distrust_LDADD = src/app/libnbh-app.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)
+
+# The engine's and the peers' limits, with a clock of the test's own.
+check_PROGRAMS += %D%/unit/test-app-limits %D%/unit/test-app-meta
+TESTS += %D%/unit/test-app-limits %D%/unit/test-app-meta
+%C%_unit_test_app_limits_SOURCES = %D%/unit/test-app-limits.c
+%C%_unit_test_app_limits_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_limits_LDADD = src/app/libnbh-app.a src/mgmt/libnbh-mgmt.a src/signal/libnbh-signal.a \
+	src/ice/libnbh-ice.a src/path/libnbh-path.a src/sink/libnbh-sink.a src/net/libnbh-net.a src/wire/libnbh-wire.a \
+	src/core/libnbh-core.a $(BASE_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(PROTOBUF_C_LIBS) $(MNL_LIBS) $(GLIB_LIBS)
+%C%_unit_test_app_meta_SOURCES = %D%/unit/test-app-meta.c
+%C%_unit_test_app_meta_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_app_meta_LDADD = src/app/libnbh-app.a src/core/libnbh-core.a $(BASE_LIBS) $(GLIB_LIBS)

@@ -3,7 +3,7 @@ HUB_TEST_LIBS = src/hub/libnbh-hub.a src/mgmt/libnbh-mgmt.a src/signal/libnbh-si
 	src/net/libnbh-net.a $(WIRE_LIBS) $(BASE_LIBS) \
 	$(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(MNL_LIBS) $(SQLITE_LIBS) $(GLIB_LIBS)
 
-hub_tests = %D%/unit/test-h2srv %D%/unit/test-h2srv-flood %D%/unit/test-hub-front %D%/unit/test-hub-parts %D%/unit/test-hub-store \
+hub_tests = %D%/unit/test-h2srv %D%/unit/test-h2srv-flood %D%/unit/test-hub-front %D%/unit/test-hub-limits %D%/unit/test-hub-parts %D%/unit/test-hub-store \
 	%D%/unit/test-hub-maps %D%/unit/test-hub-signal %D%/unit/test-hub-stun %D%/contract/test-hub-clients
 check_PROGRAMS += $(hub_tests)
 TESTS += $(hub_tests)
@@ -19,6 +19,10 @@ TESTS += $(hub_tests)
 %C%_unit_test_hub_front_SOURCES = %D%/unit/test-hub-front.c %D%/lib/h2client.c %D%/lib/h2client.h
 %C%_unit_test_hub_front_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(OPENSSL_CFLAGS)
 %C%_unit_test_hub_front_LDADD = %D%/lib/libnbh-test-net.a $(HUB_TEST_LIBS)
+
+%C%_unit_test_hub_limits_SOURCES = %D%/unit/test-hub-limits.c %D%/lib/loop.h
+%C%_unit_test_hub_limits_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(SQLITE_CFLAGS)
+%C%_unit_test_hub_limits_LDADD = $(HUB_TEST_LIBS)
 
 %C%_unit_test_hub_parts_SOURCES = %D%/unit/test-hub-parts.c
 %C%_unit_test_hub_parts_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)

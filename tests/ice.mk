@@ -15,6 +15,12 @@ TESTS += %D%/contract/contract-ice-fake
 %C%_contract_contract_ice_process_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) -DBACKEND=nbh_ice_process
 %C%_contract_contract_ice_process_LDADD = $(%C%_contract_contract_ice_fake_LDADD)
 
+check_PROGRAMS += %D%/unit/test-ice-store
+TESTS += %D%/unit/test-ice-store
+%C%_unit_test_ice_store_SOURCES = %D%/unit/test-ice-store.c
+%C%_unit_test_ice_store_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_store_LDADD = $(ICED_LIBS)
+
 check_PROGRAMS += %D%/unit/test-ice-txid
 TESTS += %D%/unit/test-ice-txid
 %C%_unit_test_ice_txid_SOURCES = %D%/unit/test-ice-txid.c

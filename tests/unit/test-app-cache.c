@@ -9,6 +9,7 @@
 #include <glib/gstdio.h>
 
 #include "app/cache.h"
+#include "base/limits.h"
 
 #define URL "http://203.0.113.1:8080"
 
@@ -300,6 +301,43 @@ static void test_damaged(void)
 	rig_close(&rig);
 }
 
+/* What the log says of a file of that many bytes; no disk is used. */
+static char *complaint_about(gsize size)
+{
+	g_autofree char *text = NULL;
+	FILE *log = tmpfile();
+	int old = dup(STDERR_FILENO), fd;
+	gsize len;
+	NbhCache *cache;
+	Rig rig;
+
+	rig_open(&rig);
+	fd = openat(rig.dirfd, "netmap.cache", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	g_assert_cmpint(ftruncate(fd, (off_t)size), ==, 0);
+	close(fd);
+	cache = nbh_cache_new(rig.dirfd, &rig.own, "http://192.0.2.1:80");
+	g_assert_cmpint(dup2(fileno(log), STDERR_FILENO), >=, 0);
+	g_assert_cmpint(nbh_cache_load(cache, &events, &rig), ==, NBH_CACHE_NOTHING);
+	g_assert_cmpint(dup2(old, STDERR_FILENO), >=, 0);
+	close(old);
+	nbh_cache_free(cache);
+	rig_close(&rig);
+	text = g_malloc0(1000);
+	rewind(log);
+	len = fread(text, 1, 999, log);
+	fclose(log);
+	return g_strndup(text, len);
+}
+
+static void test_size(void)
+{
+	for (int above = -1; above <= 1; above++) {
+		g_autofree char *text = complaint_about((gsize)(NBH_CACHEFILE_MAX_BYTES + above));
+
+		g_assert_cmpint(strstr(text, "at most") != NULL, ==, above > 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	umask(022);
@@ -309,5 +347,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/app/cache/servers", test_servers);
 	g_test_add_func("/app/cache/foreign", test_foreign);
 	g_test_add_func("/app/cache/damaged", test_damaged);
+	g_test_add_func("/app/cache/size", test_size);
 	return g_test_run();
 }

@@ -319,6 +319,25 @@ static int parse_generated(size_t n, size_t n_ips, struct nbh_why *why, int64_t 
 	return r;
 }
 
+static void test_device_limit(void)
+{
+	for (size_t n = NBH_DEVICE_ADDRESSES_MAX - 1; n <= NBH_DEVICE_ADDRESSES_MAX + 1; n++) {
+		struct nbh_device device;
+		struct nbh_why why = { "" };
+		char text[1024] = "{\"interface\":\"nbh0\",\"listenPort\":1,\"addresses\":[";
+		int r;
+
+		for (size_t i = 0; i < n; i++)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s\"100.64.0.%zu/16\"", i ? "," : "",
+			         i + 1);
+
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "]}");
+		r = nbh_devicefile_parse(text, strlen(text), &device, &why);
+		OK(n <= NBH_DEVICE_ADDRESSES_MAX ? r == 0 && device.n_addresses == n : r < 0, "%zu addresses: %s", n,
+		   why.text);
+	}
+}
+
 static void test_peers_limits(void)
 {
 	static const struct {
@@ -469,6 +488,7 @@ int main(void)
 	test_config_not_poisoned();
 	test_golden_wgstatus();
 	test_hostile();
+	test_device_limit();
 	test_peers_limits();
 	test_peers_linear();
 	test_many_keys();

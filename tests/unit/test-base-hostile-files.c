@@ -8,6 +8,7 @@
 #include "base/atomicfile.h"
 #include "base/configfile.h"
 #include "base/devicefile.h"
+#include "base/ending.h"
 #include "base/key.h"
 #include "base/limits.h"
 #include "base/lock.h"
@@ -320,6 +321,13 @@ static int read_key(struct nbh_why *why)
 	return nbh_keyfile_read(dir, "private.key", &key, why);
 }
 
+static int read_ending(struct nbh_why *why)
+{
+	struct nbh_ending ending;
+
+	return nbh_ending_read(dir, &ending, why);
+}
+
 int main(void)
 {
 	char path[] = "/tmp/test-base-hostile-XXXXXX";
@@ -343,6 +351,7 @@ int main(void)
 	check_size(NBH_DEVICEFILE_NAME, NBH_DEVICEFILE_MAX_BYTES, read_device);
 	check_size(NBH_PEERSFILE_NAME, NBH_PEERSFILE_MAX_BYTES, read_peers);
 	check_size("status.json", NBH_STATUSFILE_MAX_BYTES, read_wgstatus);
+	check_size(NBH_ENDING_NAME, NBH_ENDINGFILE_MAX_BYTES, read_ending);
 	check_size("private.key", NBH_KEYFILE_MAX_BYTES, read_key);
 	clear(VICTIM);
 	OK(rmdir(path) == 0, "nothing else was left behind");

@@ -7,6 +7,22 @@
 
 #include <errno.h>
 
+/* Arrays in arrays: one below, at, and one above what is allowed. */
+static void test_depth(void)
+{
+	for (size_t depth = NBH_JSON_DEPTH_MAX - 1; depth <= NBH_JSON_DEPTH_MAX + 1; depth++) {
+		char text[2 * NBH_JSON_DEPTH_MAX + 4] = "";
+		struct nbh_json *doc = NULL;
+		int r;
+
+		memset(text, '[', depth);
+		memset(text + depth, ']', depth);
+		r = nbh_json_parse(text, 2 * depth, &doc, NULL);
+		OK((r == 0) == (depth <= NBH_JSON_DEPTH_MAX), "%zu deep", depth);
+		nbh_json_free(doc);
+	}
+}
+
 static void test_accepts(void)
 {
 	static const char *const cases[] = {
@@ -267,6 +283,7 @@ static void test_times(void)
 
 int main(void)
 {
+	test_depth();
 	test_accepts();
 	test_refuses();
 	test_cut();

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "base/limits.h"
 #include "core/backoff.h"
 
 static void test_grows_to_the_cap(void)
@@ -35,6 +36,30 @@ static void test_jitter(void)
 	}
 }
 
+/* As the clients of servers use it: never more often than this, and back within 15 s. */
+static void test_limits(void)
+{
+	static const guint32 randoms[] = { 0, 0x80000000u, G_MAXUINT32 };
+
+	for (gsize i = 0; i < G_N_ELEMENTS(randoms); i++) {
+		const guint32 permille = 500 + (guint32)i * 500; /* jitter of 50 % */
+		guint32 delay_ms = 0, before_ms;
+		NbhBackoff backoff;
+
+		nbh_backoff_init(&backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 50);
+		for (guint n = 0; n < 10; n++) {
+			before_ms = delay_ms;
+			delay_ms = nbh_backoff_next(&backoff, randoms[i]);
+			if (n == 0)
+				g_assert_cmpuint(delay_ms, ==, NBH_BACKOFF_MIN_MS * permille / 1000);
+			g_assert_cmpuint(delay_ms, >=, before_ms);
+			g_assert_cmpuint(delay_ms, <=, NBH_BACKOFF_MAX_MS * permille / 1000);
+		}
+		g_assert_cmpuint(delay_ms, ==, NBH_BACKOFF_MAX_MS * permille / 1000);
+		g_assert_cmpuint(delay_ms, <=, 15000);
+	}
+}
+
 static void test_odd_parameters(void)
 {
 	NbhBackoff backoff;
@@ -54,5 +79,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/core/backoff/cap", test_grows_to_the_cap);
 	g_test_add_func("/core/backoff/jitter", test_jitter);
 	g_test_add_func("/core/backoff/odd", test_odd_parameters);
+	g_test_add_func("/core/backoff/limits", test_limits);
 	return g_test_run();
 }

@@ -284,6 +284,34 @@ static void test_pace(Fixture *f, gconstpointer data)
 	g_assert_cmpint(f->seen[0].status, ==, NBH_GRPC_UNAVAILABLE);
 }
 
+/* What is left after that much CPU time of a server's bytes; how long the pause is. */
+static guint pause_after(Fixture *f, gint64 used_usec)
+{
+	nbh_grpc_pace_init(f->channel);
+	nbh_grpc_pace_begin(f->channel);
+	f->channel->pace.begun_usec -= used_usec;
+	return nbh_grpc_pace_end(f->channel);
+}
+
+/* NBH_GRPC_CPU_BURST_MS without a pause, then NBH_GRPC_CPU_PERCENT. 10 ms: less is not worth a pause. */
+static void test_pace_limit(Fixture *f, gconstpointer data)
+{
+	const gint64 burst_usec = NBH_GRPC_CPU_BURST_MS * 1000LL, above_usec = 20000;
+	const guint pause_ms = (guint)(above_usec / 10 / NBH_GRPC_CPU_PERCENT);
+	guint got;
+
+	(void)data;
+	start(f, 1);
+	g_assert_cmpuint(pause_after(f, burst_usec - 1000), ==, 0);
+	g_assert_cmpuint(pause_after(f, burst_usec), ==, 0);
+	got = pause_after(f, burst_usec + above_usec);
+	/* The clocks went on meanwhile, the CPU's by no more than the other. */
+	g_assert_cmpuint(got, >=, pause_ms / 2);
+	g_assert_cmpuint(got, <=, 2 * pause_ms);
+	g_assert_cmpuint(pause_after(f, 100 * burst_usec), ==, 1000);
+	nbh_grpc_pace_init(f->channel);
+}
+
 /* Freed in a pause. */
 static void test_pace_free(Fixture *f, gconstpointer data)
 {
@@ -310,6 +338,7 @@ int main(int argc, char **argv)
 	}
 	ADD("input", test_input);
 	ADD("pace", test_pace);
+	ADD("pace-limit", test_pace_limit);
 	ADD("pace-free", test_pace_free);
 	return g_test_run();
 }

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "ice/port.h"
+#include "base/mono.h"
 #include "ice/tun.h"
 #include "tests/lib/stunmake.h"
 
@@ -28,6 +29,14 @@ typedef struct {
 	guint8 payload[2048];
 	gsize len;
 } Fixture;
+
+static gint64 stopped_usec; /* 0: the clock goes */
+
+/* In the place of base/mono.c. */
+nbh_mono nbh_mono_now(void)
+{
+	return (nbh_mono){ stopped_usec ? stopped_usec : g_get_monotonic_time() };
+}
 
 static struct nbh_endpoint endpoint(const char *text)
 {
@@ -377,6 +386,25 @@ static void test_sources(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 		g_assert_true(is_heard_from(f, 1000 + i));
 }
 
+/* The last new source that is heard at once, the first that is not, and the next when its time has come. */
+static void test_source_limit(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+	stopped_usec = g_get_monotonic_time();
+
+	for (guint i = 0; i < NBH_ICE_SOURCES_MAX - 1; i++)
+		g_assert_true(is_heard_from(f, 1000 + i));
+
+	g_assert_true(is_heard_from(f, 2000));
+	g_assert_false(is_heard_from(f, 3000));
+	stopped_usec += (NBH_ICE_SOURCE_EVERY_MS - 1) * 1000;
+	g_assert_false(is_heard_from(f, 3000));
+	stopped_usec += 1000;
+	g_assert_true(is_heard_from(f, 3000));
+	g_assert_false(is_heard_from(f, 4000));
+	g_assert_cmpuint(nbh_port_counters(f->port)->drop_source, ==, 3);
+	stopped_usec = 0;
+}
+
 /* Requests with single bytes changed, and noise: nothing breaks (run it with sanitizers). */
 static void test_damaged(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -609,6 +637,7 @@ int main(int argc, char **argv)
 	ADD("agents", test_agents);
 	ADD("full", test_full);
 	ADD("sources", test_sources);
+	ADD("source-limit", test_source_limit);
 	ADD("often", test_often);
 	ADD("overlay", test_overlay);
 	ADD("damaged", test_damaged);

@@ -2,6 +2,8 @@
 
 #include "ice/txid.h"
 
+#include "base/limits.h"
+
 #include <string.h>
 
 static NbhTxid make(guint32 n)
@@ -92,6 +94,31 @@ static void test_cap(void)
 	nbh_txid_table_free(NULL);
 }
 
+/* Below and at the limit everything is there; one more, and the older half is forgotten. */
+static void test_limit(void)
+{
+	NbhTxidTable *table = nbh_txid_table_new(NBH_ICE_TXIDS_MAX);
+	NbhTxid entry, found;
+	guint32 n;
+
+	for (n = 0; n < NBH_ICE_TXIDS_MAX - 1; n++) {
+		entry = make(n);
+		nbh_txid_put(table, &entry, at_ms(0));
+	}
+
+	g_assert_cmpuint(nbh_txid_count(table), ==, NBH_ICE_TXIDS_MAX - 1);
+	entry = make(n++);
+	nbh_txid_put(table, &entry, at_ms(0));
+	g_assert_cmpuint(nbh_txid_count(table), ==, NBH_ICE_TXIDS_MAX);
+	g_assert_true(nbh_txid_take(table, make(0).id, &found));
+	entry = make(n);
+	nbh_txid_put(table, &entry, at_ms(0));
+	g_assert_cmpuint(nbh_txid_count(table), ==, NBH_ICE_TXIDS_MAX / 2 + 1);
+	g_assert_false(nbh_txid_take(table, make(1).id, &found));
+	g_assert_true(nbh_txid_take(table, make(n).id, &found));
+	nbh_txid_table_free(table);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
@@ -99,5 +126,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/ice/txid/replace", test_replace);
 	g_test_add_func("/ice/txid/age", test_age);
 	g_test_add_func("/ice/txid/cap", test_cap);
+	g_test_add_func("/ice/txid/limit", test_limit);
 	return g_test_run();
 }

@@ -88,6 +88,7 @@ static void test_collects_and_counts(void)
 	int dirfd;
 	char *dir = make_dir(&dirfd);
 	NbhPublish *publish = nbh_publish_new(dirfd, 41, &events, &sink);
+	gint64 before_usec;
 
 	/* Held: nothing until the release. */
 	nbh_publish_changed(publish);
@@ -96,6 +97,7 @@ static void test_collects_and_counts(void)
 		;
 
 	g_assert_cmpuint(sink.builds, ==, 0);
+	before_usec = g_get_monotonic_time();
 	nbh_publish_release(publish);
 	g_main_loop_run(sink.loop);
 	g_assert_cmpuint(sink.generation, ==, 42);
@@ -110,6 +112,7 @@ static void test_collects_and_counts(void)
 	g_main_loop_run(sink.loop);
 	g_assert_cmpuint(sink.builds, ==, 2);
 	g_assert_cmpuint(sink.written, ==, 2);
+	g_assert_cmpint(g_get_monotonic_time() - before_usec, >=, NBH_PUBLISH_DELAY_MS * 1000);
 	g_assert_cmpuint(port_on_disk(dirfd), ==, 1100);
 	nbh_publish_free(publish);
 	remove_dir(dir, dirfd);
