@@ -26,7 +26,7 @@ static void test_limit(void)
 {
 	NbhHostFacts *facts = nbh_host_facts_new();
 	struct nbh_config config;
-	NbhMeta meta = { NULL };
+	NbhMeta meta = { .hostname = NULL };
 
 	nbh_config_defaults(&config);
 	for (n_addresses = NBH_HOST_ADDRESSES_MAX - 1; n_addresses <= NBH_HOST_ADDRESSES_MAX + 1; n_addresses++) {
