@@ -38,6 +38,8 @@ static void test_sends_max(void)
 {
 	TestH2 h2 = { .n_requests = 0 };
 	g_autofree char *url = NULL;
+	const struct nbh_key own_private = { { 8, [31] = 64 } };
+	struct nbh_key own_public;
 	NbhGrpcChannel *channel;
 	NbhSendline *line;
 	TestH2Conn *conn;
@@ -47,7 +49,8 @@ static void test_sends_max(void)
 	test_h2_open(&h2, on_request, NULL);
 	url = test_h2_url(&h2);
 	channel = nbh_grpc_channel_new(url, NULL, NULL);
-	line = nbh_sendline_new(channel, &n_sent);
+	nbh_key_public(&own_private, &own_public);
+	line = nbh_sendline_new(channel, &own_private, &own_public, &n_sent);
 	for (guint i = 0; i < NBH_SIGNAL_SENDS_MAX - 1; i++)
 		add(line, i);
 	test_run_until(h2.n_requests == NBH_SIGNAL_SENDS_MAX - 1);
