@@ -114,8 +114,10 @@ int nbh_ending_parse(const char *text, size_t len, struct nbh_ending *ret_ending
 	int64_t code;
 	int r = nbh_json_parse(text, len, &doc, why);
 
-	if (r < 0)
+	if (r < 0) {
+		nbh_why_prefix(why, NBH_ENDING_NAME);
 		return r;
+	}
 
 	root = nbh_json_root(doc);
 	read_text(root, "signal", ending.signal, sizeof(ending.signal));

@@ -160,7 +160,14 @@ static void on_send(NbhSignal *signal G_GNUC_UNUSED, const struct nbh_key *to, c
 	world.sends[world.n_sends++].data = data;
 }
 
-static const NbhSignalBackend signal_backend = { .name = "remembers", .send = on_send };
+static void on_send_beside(NbhSignal *signal G_GNUC_UNUSED, const struct nbh_key *to, const NbhSignalMessage *messages,
+                           gsize n G_GNUC_UNUSED)
+{
+	(void)index_of(to);
+	fuzz_require(messages);
+}
+
+static const NbhSignalBackend signal_backend = { .name = "remembers", .send = on_send, .send_beside = on_send_beside };
 
 static void on_status(gpointer owner G_GNUC_UNUSED)
 {

@@ -7,6 +7,7 @@
 #include "app/peers-private.h"
 
 #include "base/limits.h"
+#include "core/version.h"
 
 #include <glib/gstdio.h>
 
@@ -166,6 +167,55 @@ static void test_candidates(void)
 	g_assert_cmpuint(n_candidates_sent(max + 1), ==, max);
 }
 
+static guint n_sets;
+
+static void on_send_and_wait(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n,
+                             void (*done)(gboolean ok, gpointer data, gpointer owner), gpointer data)
+{
+	(void)signal;
+	(void)to;
+	(void)n;
+	(void)done;
+	(void)data;
+	n_sets += messages[0].type == NBH_SIGNAL_CANDIDATE;
+}
+
+static void on_send_beside(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n)
+{
+	(void)signal;
+	(void)to;
+	n_sets += n > 0 && messages[0].type == NBH_SIGNAL_CANDIDATE;
+}
+
+/* Candidates before there is an answer: to no more helpers at once than NBH_PEER_ANNOUNCEMENTS_MAX. */
+static void test_announcements(void)
+{
+	static const NbhSignalBackend backend = {
+		.name = "never answers", .send = on_send_and_wait, .send_beside = on_send_beside,
+	};
+	const NbhCandidate candidate = { NBH_CANDIDATE_HOST, "h", 1, { { AF_INET, { 10, 0, 0, 1 } }, 1 }, { .port = 0 }, "", FALSE };
+
+	for (guint n = NBH_PEER_ANNOUNCEMENTS_MAX - 1; n <= NBH_PEER_ANNOUNCEMENTS_MAX + 1; n++) {
+		g_autoptr(NbhNetmap) map = map_of(n);
+		NbhPeers *peers = nbh_peers_new(&own, 51820, &peers_events, NULL);
+
+		for (guint i = 0; i < n; i++) {
+			g_free(map->peers[i].agent_version);
+			map->peers[i].agent_version = g_strdup(NBH_AGENT_VERSION);
+		}
+		n_sets = 0;
+		nbh_peers_set_signal(peers, &backend, a_signal);
+		nbh_peers_set_candidates(peers, &candidate, 1);
+		nbh_peers_ice_ready(peers);
+		nbh_peers_set_map(peers, map);
+		nbh_peers_signal_up(peers);
+		turn_loop();
+		g_assert_cmpuint(n_sets, ==, MIN(n, NBH_PEER_ANNOUNCEMENTS_MAX));
+		nbh_peers_set_signal(peers, NULL, NULL);
+		nbh_peers_free(peers);
+	}
+}
+
 static void test_setup_key_file(void)
 {
 	g_autofree char *dir = g_dir_make_tmp("test-app-limits-XXXXXX", NULL);
@@ -198,6 +248,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/app/limits/large-maps", test_large_maps);
 	g_test_add_func("/app/limits/lines", test_lines);
 	g_test_add_func("/app/limits/candidates", test_candidates);
+	g_test_add_func("/app/limits/announcements", test_announcements);
 	g_test_add_func("/app/limits/setup-key-file", test_setup_key_file);
 	return g_test_run();
 }
