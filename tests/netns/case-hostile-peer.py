@@ -6,10 +6,12 @@ import os
 import re
 
 from direct import Helper, Hub, check, connect, lab_module, overlay_ping, wait_for
+from programs import ticks_of
 
 SECONDS = 8
 GROWTH_MAX_KB = 32 * 1024
 LOG_MAX_BYTES = 256 * 1024
+TICKS_MAX_PER_S = 60
 
 
 def tool():
@@ -35,15 +37,21 @@ def main(lab):
 
     mallory = lab.public("mallory")
     key_file = Helper(mallory).key_file(hub.key())
+    used = {pid: ticks_of(pid) for pid in before}
     attack = mallory.start("hostile-peer", [program, hub.url, key_file, SECONDS])
     pings = a.host.start("ping", ["ping", "-n", "-i", "0.02", "-c", SECONDS * 40, "-W", "1",
                                   b.overlay()])
     check(attack.wait(SECONDS + 30) == 0, f"hostile-peer: {attack.log()}")
     check(pings.wait(30) == 0, f"ping: {pings.log()}")
+    used = {pid: ticks_of(pid) - used[pid] for pid in used}
     sent = int(re.search(r"sent (\d+)", attack.log())[1])
     mallory_key = re.search(r"key (\S+)", attack.log())[1]
     print(attack.log())
     check(sent > 2000, f"only {sent} messages: that was no flood")
+    for helper in (a, b):
+        ticks = {name: used[pid] for pid, name in helper.pids().items() if used.get(pid)}
+        print(f"{helper.host.name}: ticks {ticks} in {SECONDS} s, {sent / SECONDS:.0f} messages/s to both")
+        check(max(ticks.values()) < TICKS_MAX_PER_S * SECONDS, f"{ticks} ticks in {SECONDS} s")
     answered = int(re.search(r"(\d+) received", pings.log())[1])
     check(answered == SECONDS * 40, f"{SECONDS * 40 - answered} of {SECONDS * 40} pings lost")
 
