@@ -19,6 +19,7 @@
 #define NBH_H2SRV_STREAMS_MAX 250                     /* as the official main port announces */
 #define NBH_H2SRV_HEADERS_MAX_BYTES (16 * 1024)
 #define NBH_H2SRV_OUTPUT_MAX_BYTES (32 * 1024 * 1024) /* one largest map and its successor */
+#define NBH_BOX_PAIRS_KEPT 64                         /* secrets shared with others, for the next message: 6 KiB */
 #define NBH_SIGNAL_BODY_MAX_BYTES (64 * 1024)         /* offers are < 1 KiB */
 #define NBH_SIGNAL_SENDS_MAX 512                      /* unary Sends in flight; later ones wait in line */
 #define NBH_SIGNAL_QUEUE_MAX 4096                     /* Sends waiting; then the oldest is dropped */

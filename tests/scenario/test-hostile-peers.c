@@ -229,6 +229,12 @@ static void test_bad_candidates(Fixture *f, gconstpointer data)
 		"1 1 udp 1 255.255.255.255 1000 typ host",
 		"1 1 udp 1 ff02::1 1000 typ host",
 		"1 1 udp 1 0177.0.0.1 1000 typ host",
+		"1 1 udp 1 169.254.169.254 80 typ host",
+		"1 1 udp 1 fe80::1 1000 typ host",
+		"1 1 udp 1 fe80::1%eth0 1000 typ host",
+		"1 1 udp 1 240.0.0.1 1000 typ host",
+		"1 1 udp 1 0.1.2.3 1000 typ host",
+		"1 1 udp 1 ::127.0.0.1 1000 typ host",
 		"1 1 udp 1 2130706433 1000 typ host",
 		/* our own overlay: WireGuard inside itself, for ever */
 		"1 1 udp 1 100.64.0.7 51820 typ host",

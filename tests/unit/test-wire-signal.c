@@ -83,6 +83,38 @@ static void test_box_vector(void)
 	g_assert_cmpuint(g_bytes_get_size(opened_empty), ==, 0);
 }
 
+/* More pairs than are kept, with two keys of our own, forth and back: each opens, and only its own. */
+static void test_box_pairs(void)
+{
+	enum { N = 3 * NBH_BOX_PAIRS_KEPT };
+	g_autofree struct nbh_key *far = g_new(struct nbh_key, N), *far_public = g_new(struct nbh_key, N);
+	struct nbh_key own[2], own_public[2];
+
+	for (guint i = 0; i < G_N_ELEMENTS(own); i++) {
+		nbh_key_generate_private(&own[i]);
+		nbh_key_public(&own[i], &own_public[i]);
+	}
+
+	for (guint i = 0; i < N; i++) {
+		nbh_key_generate_private(&far[i]);
+		nbh_key_public(&far[i], &far_public[i]);
+	}
+
+	for (guint i = 0; i < 4 * N; i++) {
+		guint at = i % N, which = i / N % 2;
+		g_autoptr(GBytes) sealed = nbh_box_seal(&far[at], &own_public[which], (const guint8 *)&i, sizeof(i), NULL);
+		g_autoptr(GBytes) opened = NULL;
+		gsize len;
+		const guint8 *data = g_bytes_get_data(sealed, &len);
+
+		g_assert_null(nbh_box_open(&own[!which], &far_public[at], data, len));
+		g_assert_null(nbh_box_open(&own[which], &far_public[(at + 1) % N], data, len));
+		opened = nbh_box_open(&own[which], &far_public[at], data, len);
+		g_assert_nonnull(opened);
+		g_assert_cmpmem(g_bytes_get_data(opened, NULL), g_bytes_get_size(opened), &i, sizeof(i));
+	}
+}
+
 static void test_box_refuses(void)
 {
 	struct nbh_key a = own_private(), b = far_private();
@@ -374,6 +406,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/wire/box/vector", test_box_vector);
+	g_test_add_func("/wire/box/pairs", test_box_pairs);
 	g_test_add_func("/wire/box/refuses", test_box_refuses);
 	g_test_add_func("/wire/signal/bytes", test_body_bytes);
 	g_test_add_func("/wire/signal/round-trip", test_round_trip);
