@@ -19,6 +19,7 @@
 typedef struct {
 	GArray *list; /* NbhNeeded */
 	GStringChunk *texts;
+	char *management; /* its host; NULL: the URL names none */
 } Needed;
 
 static void need(Needed *needed, const struct nbh_addr *addr, const char *what)
@@ -34,14 +35,26 @@ static void need_endpoint(const NbhPeerView *view, gpointer data)
 		need(data, &view->path->endpoint.addr, "where a tunnel leads");
 }
 
-static void need_management(Needed *needed, const char *url)
+static void need_name(const char *name, const struct nbh_addr *addr, gpointer data)
 {
-	g_autofree char *host = NULL;
+	Needed *needed = data;
+
+	if (g_ascii_strcasecmp(name, needed->management) == 0)
+		need(needed, addr, "the management server");
+}
+
+/* A literal, or what its name has stood for until now. */
+static void need_management(Needed *needed, const Engine *engine)
+{
 	struct nbh_addr addr;
 
-	if (g_uri_split_network(url, G_URI_FLAGS_NONE, NULL, &host, NULL, NULL) && host &&
-	    nbh_addr_parse(host, &addr) == 0)
+	if (!needed->management)
+		return;
+
+	if (nbh_addr_parse(needed->management, &addr) == 0)
 		need(needed, &addr, "the management server");
+	else if (engine->resolver)
+		nbh_resolver_each(engine->resolver, need_name, needed);
 }
 
 static void need_own(Needed *needed, const char *own_interface)
@@ -68,7 +81,7 @@ static gboolean same_network(const struct nbh_prefix *a, const struct nbh_prefix
 static gboolean is_acceptable(Engine *engine, const NbhPeerConfig *config)
 {
 	struct nbh_why why = { "" };
-	Needed needed;
+	Needed needed = { .management = NULL };
 	gboolean ok;
 
 	if (engine->have_peer_config && same_network(&engine->peer_config.address, &config->address) &&
@@ -78,11 +91,13 @@ static gboolean is_acceptable(Engine *engine, const NbhPeerConfig *config)
 	needed.list = g_array_new(FALSE, FALSE, sizeof(NbhNeeded));
 	needed.texts = g_string_chunk_new(256);
 	need_own(&needed, engine->config->interface);
-	need_management(&needed, engine->config->management_url);
+	g_uri_split_network(engine->config->management_url, G_URI_FLAGS_NONE, NULL, &needed.management, NULL, NULL);
+	need_management(&needed, engine);
 	nbh_peers_each(engine->peers, need_endpoint, &needed);
 	ok = nbh_distrust_network(config, (NbhNeeded *)needed.list->data, needed.list->len, &why);
 	g_array_unref(needed.list);
 	g_string_chunk_free(needed.texts);
+	g_free(needed.management);
 
 	if (!ok)
 		nbh_refusals_peer_config(&engine->refusals, why.text);

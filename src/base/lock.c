@@ -79,7 +79,8 @@ static int open_lock(int dirfd, const char *name, struct nbh_why *why)
 	if (r == -ELOOP || r == -EISDIR || r == -ENXIO)
 		nbh_why_set(why, "%s: not a regular file; remove it", name);
 	else
-		nbh_why_set(why, "%s: cannot open: %s", name, strerror(-r));
+		nbh_why_set(why, "%s: cannot open: %s%s", name, strerror(-r),
+		            r == -EACCES ? "; chown it to this user or remove it" : "");
 
 	return r;
 }
