@@ -8,6 +8,9 @@ EXTRA_DIST += %D%/lib/lab.py %D%/lib/programs.py %D%/lib/pinger.py %D%/lib/delay
 	%D%/lib/burst.py %D%/netns/restarts.py %D%/netns/case-restart-idle.py %D%/netns/case-restart-programs.py %D%/netns/case-restart-address.py %D%/netns/case-restart-disk.py %D%/netns/case-restart-dir.py %D%/netns/case-restart-apply.py %D%/netns/case-restart-nat.py \
 	%D%/netns/case-restart-servers.py %D%/netns/soak-restart.py \
 	%D%/netns/case-same-nat.py %D%/netns/case-setup-keys.py %D%/netns/case-port-in-use.py %D%/netns/case-tls.py %D%/netns/case-nginx.py %D%/netns/case-tls-words.py %D%/netns/tlsserver.py %D%/netns/connectproxy.py %D%/README.md
+# A hub, a member and a local user that mean harm.
+EXTRA_DIST += %D%/netns/case-hostile-hub.py %D%/netns/case-hostile-stun.py %D%/lib/stunflood.py \
+	%D%/netns/case-hostile-files.py
 EXTRA_DIST += %D%/lib/procfs.py %D%/netns/case-privileges.py %D%/lib/container.py %D%/netns/case-container.py
 
 # scripts/bench

@@ -196,11 +196,34 @@ def check_down(a, victim):
           f"run: {done.returncode} {done.stderr}")
 
 
+def check_leaks(a, setup_key):
+    """Secrets are in no file that others may read, in no argument list, and in no log however chatty."""
+    with open(os.path.join(a.dir, "private.key"), encoding="ascii") as file:
+        secrets = [file.read().strip(), setup_key]
+    sessions = lab_module.read_text(os.path.join(a.dir, "ice", "sessions"))
+    secrets += [line.split(" ")[3] for line in sessions.splitlines() if line.startswith(("OPEN", "REMOTE"))]
+    check(len(secrets) > 3, "there are no ICE sessions to look at")
+    for top, _, names in os.walk(a.dir):
+        for name in names:
+            path = os.path.join(top, name)
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISREG(mode) or not mode & 0o004:
+                continue
+            text = lab_module.read_text(path)
+            check(not any(secret in text for secret in secrets), f"{path} (mode {mode & 0o7777:o}) has a secret")
+    for pid in a.pids():
+        words = lab_module.read_text(f"/proc/{pid}/cmdline")
+        check(not any(secret in words for secret in secrets), f"a secret in the arguments of {pid}")
+    check(not any(secret in a.proc.log() for secret in secrets), "a secret in the log")
+
+
 def main(lab):
     victim = Victim(lab)
     hub = Hub(lab.public("hub"))
-    a, b = connect(hub, lab.public("a"), lab.public("b"))
+    a, b = connect(hub, lab.public("a"), lab.public("b"), NB_LOG_LEVEL="debug")
     overlay_ping(a.host, b.overlay())
+    with open(a.env["NB_SETUP_KEY_FILE"], encoding="ascii") as file:
+        check_leaks(a, file.read().strip())
     pings = Pings(b.host, a.overlay())
     check_written(a, b, victim, pings)
     a.stop(signal.SIGTERM)
