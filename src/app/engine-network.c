@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/devicefile.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -57,15 +58,25 @@ static void need_management(Needed *needed, const Engine *engine)
 		nbh_resolver_each(engine->resolver, need_name, needed);
 }
 
-static void need_own(Needed *needed, const char *own_interface)
+/* Ours, and what was ours before the configuration named another: netbird-wg takes that one away. */
+static gboolean is_our_interface(const Engine *engine, const struct nbh_device *published, const char *interface)
+{
+	return strcmp(interface, engine->config->interface) == 0 || strcmp(interface, published->interface) == 0;
+}
+
+static void need_own(Needed *needed, const Engine *engine)
 {
 	g_autoptr(GArray) found = nbh_netmon_addresses();
+	struct nbh_device published;
+
+	if (nbh_devicefile_read(engine->dirfd, &published, NULL) < 0)
+		published.interface[0] = '\0';
 
 	for (guint i = 0; i < found->len; i++) {
 		const NbhNetmonAddress *address = &g_array_index(found, NbhNetmonAddress, i);
 		g_autofree char *text = g_strdup_printf("the address of %s", address->interface);
 
-		if (!address->is_loopback && strcmp(address->interface, own_interface) != 0)
+		if (!address->is_loopback && !is_our_interface(engine, &published, address->interface))
 			need(needed, &address->local.addr, g_string_chunk_insert_const(needed->texts, text));
 	}
 }
@@ -90,7 +101,7 @@ static gboolean is_acceptable(Engine *engine, const NbhPeerConfig *config)
 
 	needed.list = g_array_new(FALSE, FALSE, sizeof(NbhNeeded));
 	needed.texts = g_string_chunk_new(256);
-	need_own(&needed, engine->config->interface);
+	need_own(&needed, engine);
 	g_uri_split_network(engine->config->management_url, G_URI_FLAGS_NONE, NULL, &needed.management, NULL, NULL);
 	need_management(&needed, engine);
 	nbh_peers_each(engine->peers, need_endpoint, &needed);
