@@ -7,11 +7,12 @@ WireGuard endpoint. An official client that sleeps until there is traffic is as 
 
 import os
 import re
+import statistics
 import time
 
-from ends import POLL_SECONDS, HelperEnd, OfficialEnd, say
+from ends import POLL_SECONDS, HelperEnd, OfficialEnd, kill_in, say
 from lab import Failed, wait_for
-from programs import Hub, OfficialServer
+from programs import Hub, OfficialServer, have_wireguard_module
 
 PINGER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib", "pinger.py")
 
@@ -147,7 +148,21 @@ class Starts:
         return plan
 
 
+def wireguard_go_ms(lab):
+    """What a start without a kernel module costs before any of our programs can do something."""
+    host, times = lab.public("go"), []
+    for _ in range(5):
+        began = time.monotonic()
+        host.run(["wireguard-go", "go0"])
+        times.append((time.monotonic() - began) * 1000)
+        kill_in(host)
+        wait_for(lambda: host.run(["ip", "link", "show", "go0"], ok=False).returncode, 5, "go0 is gone")
+    return statistics.median(times)
+
+
 def measure(lab, args, results):
+    if not have_wireguard_module():
+        results.note(f"wireguard-go alone takes {wireguard_go_ms(lab):.0f} ms to start; each start waits for it.")
     starts = Starts(lab, args, results)
     for number in range(args.rounds):
         for what, function in starts.plan():
