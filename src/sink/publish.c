@@ -20,7 +20,7 @@ struct _NbhPublish {
 	guint64 generation;
 	NbhPublishEvents events;
 	gpointer owner;
-	char *last; /* owned: text of the last file, updatedAt and generation zero; for comparing */
+	char *last; /* owned: text of the last file; its content is compared, content_len() */
 	gboolean held, dirty, armed;
 	gint64 last_write_usec;
 	GSource *timer; /* owned */
@@ -55,11 +55,25 @@ static void written(NbhPublish *publish, guint64 generation, const char *error)
 		publish->events.on_written(generation, error, publish->owner);
 }
 
+/* The text up to the counters that end the file and are other ones each time. */
+static size_t content_len(const char *text)
+{
+	const char *end = g_strrstr(text, "\n  \"generation\":");
+
+	return end ? (size_t)(end - text) : strlen(text);
+}
+
+static gboolean is_same_content(const char *a, const char *b)
+{
+	size_t len = content_len(a);
+
+	return len == content_len(b) && memcmp(a, b, len) == 0;
+}
+
 static void publish_now(NbhPublish *publish)
 {
 	struct nbh_peersfile file = { 0 };
 	guint64 generation = publish->generation + 1;
-	nbh_cleanup_free char *compare = NULL;
 	nbh_cleanup_free char *text = NULL;
 	struct nbh_why why = { "" };
 	size_t len;
@@ -71,22 +85,14 @@ static void publish_now(NbhPublish *publish)
 		return;
 
 	text = nbh_peersfile_format(&file, g_get_real_time() / 1000, &len);
-
-	if (text) {
-		size_t ignored;
-
-		file.generation = 0;
-		compare = nbh_peersfile_format(&file, 0, &ignored);
-	}
-
 	nbh_peersfile_clear(&file);
 
-	if (!text || !compare) {
+	if (!text) {
 		written(publish, generation, "peers.json: out of memory");
 		return;
 	}
 
-	if (publish->last && strcmp(publish->last, compare) == 0)
+	if (publish->last && is_same_content(publish->last, text))
 		return;
 
 	r = nbh_atomicfile_write(publish->dirfd, NBH_PEERSFILE_NAME, text, len, 0640, 0, &why);
@@ -98,7 +104,7 @@ static void publish_now(NbhPublish *publish)
 	}
 
 	free(publish->last);
-	publish->last = g_steal_pointer(&compare);
+	publish->last = g_steal_pointer(&text);
 	publish->generation = generation;
 	written(publish, generation, NULL);
 }
