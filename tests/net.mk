@@ -3,6 +3,7 @@ check_LIBRARIES += %D%/lib/libnbh-test-net.a
 %C%_lib_libnbh_test_net_a_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS) $(OPENSSL_CFLAGS)
 %C%_lib_libnbh_test_net_a_SOURCES = \
 	%D%/lib/certs.c %D%/lib/certs.h \
+	%D%/lib/grpcrig.c %D%/lib/grpcrig.h \
 	%D%/lib/grpcserver.c %D%/lib/grpcserver.h \
 	%D%/lib/h2peer.c %D%/lib/h2peer.h \
 	%D%/lib/listener.c %D%/lib/listener.h \
@@ -39,6 +40,12 @@ TESTS += %D%/unit/test-grpc
 %C%_unit_test_grpc_SOURCES = %D%/unit/test-grpc.c
 %C%_unit_test_grpc_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
 %C%_unit_test_grpc_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
+
+check_PROGRAMS += %D%/unit/test-grpc-channel
+TESTS += %D%/unit/test-grpc-channel
+%C%_unit_test_grpc_channel_SOURCES = %D%/unit/test-grpc-channel.c
+%C%_unit_test_grpc_channel_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS) $(NGHTTP2_CFLAGS)
+%C%_unit_test_grpc_channel_LDADD = %D%/lib/libnbh-test-net.a $(NET_TEST_LIBS)
 
 check_PROGRAMS += %D%/unit/test-grpc-flood
 TESTS += %D%/unit/test-grpc-flood

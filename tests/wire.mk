@@ -14,9 +14,15 @@ TESTS += %D%/unit/test-wire-garbage
 %C%_unit_test_wire_garbage_CFLAGS = $(wire_test_cflags) $(JSON_C_CFLAGS)
 %C%_unit_test_wire_garbage_LDADD = $(wire_test_ldadd)
 
+check_PROGRAMS += %D%/unit/test-wire-mgmt-hub
+TESTS += %D%/unit/test-wire-mgmt-hub
+%C%_unit_test_wire_mgmt_hub_SOURCES = %D%/unit/test-wire-mgmt-hub.c %D%/lib/testkeys.h
+%C%_unit_test_wire_mgmt_hub_CFLAGS = $(wire_test_cflags)
+%C%_unit_test_wire_mgmt_hub_LDADD = $(wire_test_ldadd)
+
 check_PROGRAMS += %D%/unit/test-wire-mgmt
 TESTS += %D%/unit/test-wire-mgmt
-%C%_unit_test_wire_mgmt_SOURCES = %D%/unit/test-wire-mgmt.c
+%C%_unit_test_wire_mgmt_SOURCES = %D%/unit/test-wire-mgmt.c %D%/lib/testkeys.h
 %C%_unit_test_wire_mgmt_CFLAGS = $(wire_test_cflags)
 %C%_unit_test_wire_mgmt_LDADD = $(wire_test_ldadd)
 
