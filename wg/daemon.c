@@ -225,13 +225,14 @@ static void apply(struct wg_daemon *daemon, nbh_mono now)
 /* As long as there is a device.json, like the interface itself. */
 static void keep_icetun(struct wg_daemon *daemon)
 {
-	unsigned index = if_nametoindex(NBH_ICETUN_NAME);
 	struct nbh_why why = { "" };
+	unsigned index;
 	int r = 0;
 
 	if (!daemon->options->has_ice_tun || daemon->options->dry_run)
 		return;
 
+	index = if_nametoindex(NBH_ICETUN_NAME);
 	if (!daemon->wanted.has_device)
 		r = index ? wg_icetun_remove(&why) : 0;
 	else if (index == 0 || index != daemon->icetun_index)

@@ -152,7 +152,8 @@ int nbh_tun_open(int *ret_fd, bool *ret_has_v6, struct nbh_why *why)
 
 	if (ioctl(fd, TUNSETIFF, &request)) {
 		r = -errno;
-		nbh_why_set(why, "/dev/net/tun: cannot make an interface: %s", strerror(-r));
+		nbh_why_set(why, "/dev/net/tun: cannot make an interface: %s%s", strerror(-r),
+		            r == -EPERM ? " (sysctl kernel.apparmor_restrict_unprivileged_userns?)" : "");
 		return r;
 	}
 
