@@ -18,6 +18,16 @@ static void on_signal_message(NbhSignal *signal, const struct nbh_key *from, con
 	nbh_peers_message(((Engine *)owner)->peers, from, message);
 }
 
+/* If it waits; an attempt that is under way is not begun anew. */
+static void retry_management(Engine *engine)
+{
+	if (engine->mgmt)
+		nbh_mgmt_grpc.retry_now(engine->mgmt);
+
+	if (g_source_get_ready_time(engine->login_timer) != -1)
+		g_source_set_ready_time(engine->login_timer, 0);
+}
+
 static void on_signal_link(NbhSignal *signal, gboolean up, const char *why, gpointer owner)
 {
 	Engine *engine = owner;
@@ -35,7 +45,7 @@ static void on_signal_link(NbhSignal *signal, gboolean up, const char *why, gpoi
 
 	/* The two mostly go and come together: who is back tells the other, which may wait in its backoff. */
 	if (up && !engine->signal_up && !engine->mgmt_up)
-		nbh_engine_try_management(engine);
+		retry_management(engine);
 
 	engine->signal_up = up;
 	nbh_engine_set_text(&engine->signal_error, up ? "" : why);
@@ -196,7 +206,7 @@ static void on_mgmt_link(NbhMgmt *mgmt, gboolean up, const char *why, gpointer o
 		nbh_engine_wipe_setup_key(engine);
 
 	if (up && !engine->mgmt_up && engine->signal && !engine->signal_up)
-		nbh_signal_grpc.network_changed(engine->signal);
+		nbh_signal_grpc.retry_now(engine->signal);
 
 	engine->mgmt_up = up;
 	nbh_engine_set_text(&engine->mgmt_error, up ? "" : why);

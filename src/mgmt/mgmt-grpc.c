@@ -733,14 +733,19 @@ static void mgmt_logout(NbhMgmt *mgmt, MgmtDone done)
 	need_key(mgmt, OP_LOGOUT);
 }
 
-static void mgmt_network_changed(NbhMgmt *mgmt)
+static void mgmt_retry_now(NbhMgmt *mgmt)
 {
-	mgmt->changed_usec = g_get_monotonic_time();
-	nbh_grpc_channel_probe(mgmt->channel);
 	if (!mgmt->retry_id)
 		return;
 	clear_source_id(&mgmt->retry_id);
 	begin_sync(mgmt);
+}
+
+static void mgmt_network_changed(NbhMgmt *mgmt)
+{
+	mgmt->changed_usec = g_get_monotonic_time();
+	nbh_grpc_channel_probe(mgmt->channel);
+	mgmt_retry_now(mgmt);
 }
 
 static void mgmt_facts_changed(NbhMgmt *mgmt)
@@ -778,6 +783,7 @@ const NbhMgmtBackend nbh_mgmt_grpc = {
 	.login = mgmt_login,
 	.sync = mgmt_sync,
 	.logout = mgmt_logout,
+	.retry_now = mgmt_retry_now,
 	.network_changed = mgmt_network_changed,
 	.facts_changed = mgmt_facts_changed,
 	.free = mgmt_free,

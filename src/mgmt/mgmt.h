@@ -54,6 +54,7 @@ typedef struct {
 	void (*login)(NbhMgmt *mgmt, const char *setup_key, void (*done)(NbhMgmt *, const GError *, gpointer owner));
 	void (*sync)(NbhMgmt *mgmt);       /* run until free */
 	void (*logout)(NbhMgmt *mgmt, void (*done)(NbhMgmt *, const GError *, gpointer owner)); /* deletes the peer there */
+	void (*retry_now)(NbhMgmt *mgmt); /* if it waits for its next attempt; one under way goes on */
 	void (*network_changed)(NbhMgmt *mgmt); /* probe the connection; retry now if waiting */
 	/* What get_meta says may differ: if so, one SyncMeta, some time after the last. */
 	void (*facts_changed)(NbhMgmt *mgmt);

@@ -269,14 +269,19 @@ static gboolean signal_is_up(NbhSignal *signal)
 	return signal->is_up;
 }
 
-static void signal_network_changed(NbhSignal *signal)
+static void signal_retry_now(NbhSignal *signal)
 {
-	signal->changed_usec = g_get_monotonic_time();
-	nbh_grpc_channel_probe(signal->channel);
 	if (!signal->retry_id)
 		return;
 	clear_source_id(&signal->retry_id);
 	open_stream(signal);
+}
+
+static void signal_network_changed(NbhSignal *signal)
+{
+	signal->changed_usec = g_get_monotonic_time();
+	nbh_grpc_channel_probe(signal->channel);
+	signal_retry_now(signal);
 }
 
 void nbh_signal_grpc_set_watchdog(NbhSignal *signal, guint silence_ms, guint echo_ms)
@@ -303,6 +308,7 @@ const NbhSignalBackend nbh_signal_grpc = {
 	.send = signal_send,
 	.send_beside = signal_send_beside,
 	.is_up = signal_is_up,
+	.retry_now = signal_retry_now,
 	.network_changed = signal_network_changed,
 	.free = signal_free,
 };

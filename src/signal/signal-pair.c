@@ -212,6 +212,11 @@ static gboolean pair_is_up(NbhSignal *signal)
 	return signal->is_up;
 }
 
+static void pair_retry_now(NbhSignal *signal)
+{
+	(void)signal;
+}
+
 static void pair_network_changed(NbhSignal *signal)
 {
 	(void)signal;
@@ -252,6 +257,7 @@ const NbhSignalBackend nbh_signal_pair = {
 	.send = pair_send,
 	.send_beside = pair_send_beside,
 	.is_up = pair_is_up,
+	.retry_now = pair_retry_now,
 	.network_changed = pair_network_changed,
 	.free = pair_free,
 };

@@ -43,6 +43,7 @@ typedef struct {
 	 */
 	void (*send_beside)(NbhSignal *signal, const struct nbh_key *to, const NbhSignalMessage *messages, gsize n);
 	gboolean (*is_up)(NbhSignal *signal);
+	void (*retry_now)(NbhSignal *signal); /* if it waits for its next attempt; one under way goes on */
 	void (*network_changed)(NbhSignal *signal);
 	void (*free)(NbhSignal *signal);
 } NbhSignalBackend;

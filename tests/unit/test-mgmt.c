@@ -500,6 +500,26 @@ static void test_backoff_grows(void)
 	began = g_get_monotonic_time();
 	test_run_until(lab.n_down == 5);
 	g_assert_cmpint(g_get_monotonic_time() - began, <, 1000 * 1000); /* at once; would be 2 s or more */
+	nbh_mgmt_grpc.retry_now(lab.mgmt);
+	began = g_get_monotonic_time();
+	test_run_until(lab.n_down == 6);
+	g_assert_cmpint(g_get_monotonic_time() - began, <, 1000 * 1000);
+	lab_close(&lab);
+}
+
+/* The other server is back and says so, while we connect already. */
+static void test_retry_keeps_attempt(void)
+{
+	Lab lab = { 0 };
+
+	lab_open(&lab);
+	nbh_mgmt_grpc.sync(lab.mgmt);
+	nbh_mgmt_grpc.retry_now(lab.mgmt);
+	test_run_until(lab.n_up);
+	nbh_mgmt_grpc.retry_now(lab.mgmt);
+	test_drain_loop();
+	g_assert_cmpuint(lab.server.listener.n_accepted, ==, 1);
+	g_assert_cmpuint(lab.n_sync, ==, 1);
 	lab_close(&lab);
 }
 
@@ -718,6 +738,7 @@ int main(int argc, char **argv)
 	g_test_add_func("/mgmt/sync-refused", test_sync_refused);
 	g_test_add_func("/mgmt/unusable-answers", test_unusable_answers);
 	g_test_add_func("/mgmt/backoff-grows", test_backoff_grows);
+	g_test_add_func("/mgmt/retry-keeps-attempt", test_retry_keeps_attempt);
 	g_test_add_func("/mgmt/unreachable", test_unreachable);
 	g_test_add_func("/mgmt/free-in-callbacks", test_free_in_callbacks);
 	g_test_add_func("/mgmt/remembered-key", test_remembered_key);
