@@ -138,6 +138,7 @@ static gboolean on_raw(int fd, GIOCondition condition G_GNUC_UNUSED, gpointer da
 			nbh_port_take(server->port, &packet);
 	}
 
+	nbh_sessions_awake(server->sessions);
 	return G_SOURCE_CONTINUE;
 }
 

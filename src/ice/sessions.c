@@ -15,6 +15,7 @@
  * its last checks should meet an agent.
  */
 #define SETTLE_MS 10000
+#define LOOK_EARLY_MS 2500 /* two packets of a peer that checks every 2 s, and nothing is due for 6 s */
 #define LOOK_SLACK_MS 250 /* sessions that are due about the same time are seen to together */
 #define SAVE_DELAY_MS 20 /* between two; what belongs to one change comes at once */
 #define SAVE_RETRY_MS 2000 /* a full disk heals by itself */
@@ -294,6 +295,14 @@ static gboolean on_look(gpointer data)
 		nbh_memory_trim();
 
 	return G_SOURCE_CONTINUE;
+}
+
+void nbh_sessions_awake(NbhSessions *sessions)
+{
+	gint64 ready = g_source_get_ready_time(sessions->look);
+
+	if (ready >= 0 && ready < g_get_monotonic_time() + LOOK_EARLY_MS * 1000)
+		on_look(sessions);
 }
 
 static gboolean dispatch_look(GSource *source G_GNUC_UNUSED, GSourceFunc func, gpointer data)

@@ -31,4 +31,7 @@ void nbh_sessions_free(NbhSessions *sessions);
  */
 void nbh_sessions_do(NbhSessions *sessions, const NbhIceMessage *message);
 
+/* Packets have come: we are awake, and a look that is due soon saves a wake-up when it is done now. */
+void nbh_sessions_awake(NbhSessions *sessions);
+
 #endif
