@@ -13,7 +13,7 @@ from lab import Failed, wait_for
 from programs import Helper, Hub, OfficialClient, OfficialServer, find_program
 
 STAGGER_SECONDS = 0.05  # two processors, a hundred starts
-SETTLE_SECONDS = 8      # libnice's last timers end five seconds after the last check
+SETTLE_SECONDS = 15     # netbird-ice drops an agent ten seconds after its pair was selected
 INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
 
 
