@@ -2,7 +2,7 @@
 EXTRA_DIST += %D%/lib/tap.h
 
 BASE_UNIT_TESTS = %D%/unit/test-base-addr %D%/unit/test-base-key %D%/unit/test-base-atomicfile \
-	%D%/unit/test-base-json %D%/unit/test-base-files %D%/unit/test-base-log %D%/unit/test-base-memory %D%/unit/test-base-confine \
+	%D%/unit/test-base-json %D%/unit/test-base-files %D%/unit/test-base-log %D%/unit/test-base-confine \
 	%D%/unit/test-base-hostile-files %D%/unit/test-base-ending
 check_PROGRAMS += $(BASE_UNIT_TESTS)
 TESTS += $(BASE_UNIT_TESTS)
@@ -18,8 +18,6 @@ TESTS += $(BASE_UNIT_TESTS)
 %C%_unit_test_base_files_LDADD = $(BASE_LIBS)
 %C%_unit_test_base_hostile_files_SOURCES = %D%/unit/test-base-hostile-files.c
 %C%_unit_test_base_hostile_files_LDADD = $(BASE_LIBS)
-%C%_unit_test_base_memory_SOURCES = %D%/unit/test-base-memory.c
-%C%_unit_test_base_memory_LDADD = $(BASE_LIBS)
 %C%_unit_test_base_log_SOURCES = %D%/unit/test-base-log.c
 %C%_unit_test_base_log_LDADD = $(BASE_LIBS)
 %C%_unit_test_base_confine_SOURCES = %D%/unit/test-base-confine.c

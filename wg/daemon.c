@@ -24,7 +24,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/macros.h"
-#include "base/memory.h"
 #include "base/mono.h"
 #include "base/notify.h"
 
@@ -55,7 +54,6 @@ struct wg_daemon {
 	unsigned failures;        /* in a row, of the same kind */
 	unsigned report_failures;
 	int last_error;           /* of the last turn, -errno */
-	bool has_applied;         /* something, in this turn */
 	unsigned icetun_index;    /* of the device that we have made; 0: none */
 	nbh_mono turn_at;         /* when to look at everything again */
 	nbh_mono gone_at;         /* device.json; NBH_MONO_NEVER: it is there, or never was */
@@ -188,7 +186,6 @@ static void on_applied(struct wg_daemon *daemon, const struct wg_apply_count *co
 	if (n == 0)
 		return;
 
-	daemon->has_applied = true;
 	wg_report_changed(&daemon->report, started);
 	nbh_log(NBH_LOG_NOTICE, "plan", "applied interface=%s added=%u updated=%u readded=%u"
 	        " removed=%u link=%u generation=%llu ms=%lld", daemon->apply.ifname,
@@ -323,9 +320,6 @@ static void turn(struct wg_daemon *daemon, nbh_mono now)
 	if (daemon->gone_at.usec != NBH_MONO_NEVER.usec && daemon->last_error == 0)
 		daemon->turn_at = nbh_mono_add_ms(daemon->gone_at, REMOVAL_SURE_MS);
 	report(daemon, now);
-	if (daemon->has_applied)
-		nbh_memory_trim();
-	daemon->has_applied = false;
 }
 
 static int open_signals(void)

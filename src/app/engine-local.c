@@ -45,7 +45,6 @@ static void notify_status(Engine *engine, guint n_connected)
 	nbh_notify(line);
 	g_free(engine->last_status_line);
 	engine->last_status_line = g_steal_pointer(&line);
-	nbh_engine_trim_soon(engine); /* TLS handshakes, ICE: most of the code has done its work */
 }
 
 /* How the program of that directory ended, "" if nobody says. */

@@ -2,11 +2,11 @@
 
 #include "app/engine-private.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "base/devicefile.h"
 #include "base/log.h"
-#include "base/memory.h"
 
 /*
  * Our own address and the network map: what management says about the network, checked and carried
@@ -143,7 +143,7 @@ static gboolean on_trim(gpointer owner)
 	Engine *engine = owner;
 
 	nbh_engine_drop(&engine->trim_timer);
-	nbh_memory_trim();
+	(void)malloc_trim(0);
 	return G_SOURCE_REMOVE;
 }
 

@@ -110,7 +110,7 @@ void nbh_engine_apply_map(Engine *engine, NbhNetmap *map);
 /* TRUE: they come too fast; what it says about the network is kept for later, if nothing newer comes. */
 gboolean nbh_engine_hold(Engine *engine, const NbhMgmtUpdate *update);
 void nbh_engine_forget_held(Engine *engine);
-void nbh_engine_trim_soon(Engine *engine); /* gives memory back that is not used any more */
+void nbh_engine_trim_soon(Engine *engine); /* gives free memory back to the system */
 
 /* engine-servers.c */
 void nbh_engine_servers_init(Engine *engine);

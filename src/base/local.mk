@@ -16,7 +16,6 @@ noinst_LIBRARIES += %D%/libnbh-base.a
 	%D%/lock.c %D%/lock.h \
 	%D%/log.c %D%/log.h \
 	%D%/macros.h \
-	%D%/memory.c %D%/memory.h \
 	%D%/mono.c %D%/mono.h \
 	%D%/notify.c %D%/notify.h \
 	%D%/peersfile.c %D%/peersfile.h \

@@ -3,7 +3,6 @@
 #include "ice/server.h"
 
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/notify.h"
 #include "ice/link.h"
 #include "ice/query.h"
@@ -397,7 +396,6 @@ int nbh_server_run(int dirfd, const struct nbh_isolate_result *isolated, struct 
 	nbh_log(NBH_LOG_NOTICE, MODULE, "started backend=%s ipv6=%s", isolated->backend,
 	        isolated->has_v6 ? "yes" : "no");
 	nbh_notify("READY=1");
-	nbh_memory_trim(); /* 45 libraries have told each other where they are */
 	g_main_loop_run(server.loop);
 
 	nbh_sessions_free(server.sessions);

@@ -3,9 +3,9 @@
 #include "ice/sessions.h"
 
 #include "base/log.h"
-#include "base/memory.h"
 #include "ice/store.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -292,7 +292,7 @@ static gboolean on_look(gpointer data)
 
 	/* The agents of a hundred peers had more than the rest of this process. */
 	if (any_settled && next_settle == G_MAXINT64)
-		nbh_memory_trim();
+		malloc_trim(0);
 
 	return G_SOURCE_CONTINUE;
 }
