@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "base/limits.h"
 #include "core/version.h"
 #include "signal/signal-pair.h"
 #include "tests/lib/peerhost.h"
@@ -186,6 +187,30 @@ static void test_announces(void)
 	announces("0.77.1", 0, 0);
 }
 
+/* In a large network only the first offers have candidates with them. */
+static void test_announcement_limit(void)
+{
+	struct nbh_key keys[NBH_PEER_ANNOUNCEMENTS_MAX + 1];
+
+	for (guint i = 0; i < G_N_ELEMENTS(keys); i++)
+		nbh_key_generate_private(&keys[i]); /* any bytes do */
+
+	for (guint n = NBH_PEER_ANNOUNCEMENTS_MAX - 1; n <= G_N_ELEMENTS(keys); n++) {
+		Host a = { .n_paths = 0 };
+
+		test_host_open(&a, "192.0.2.1");
+		nbh_signal_pair_set_filter(count_message, NULL);
+		n_offers = n_candidates = 0;
+		test_host_give_map(&a, keys, n, NBH_AGENT_VERSION);
+		while (n_offers < n)
+			g_main_context_iteration(NULL, TRUE);
+		g_assert_cmpuint(n_offers, ==, n);
+		g_assert_cmpuint(n_candidates, ==, MIN(n, NBH_PEER_ANNOUNCEMENTS_MAX));
+		nbh_signal_pair_set_filter(NULL, NULL);
+		test_host_close(&a);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	alarm(60); /* ends a test that would wait for ever */
@@ -194,5 +219,6 @@ int main(int argc, char **argv)
 	g_test_add_func("/app/peers/restart", test_restart_adopts);
 	g_test_add_func("/app/peers/idle", test_idle_and_wake);
 	g_test_add_func("/app/peers/announces", test_announces);
+	g_test_add_func("/app/peers/announcement-limit", test_announcement_limit);
 	return g_test_run();
 }
