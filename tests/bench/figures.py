@@ -151,6 +151,8 @@ def conditions(results, args, userspace):
         f"medians of {args.rounds} round{'s' if args.rounds > 1 else ''}; idle for {args.window} s; "
         f"took {(time.time() - results.began) / 60:.0f} minutes.",
     ]
+    if max(results.load, os.getloadavg()[0]) > 1.5 * os.cpu_count():
+        lines.append("**The machine was busy with other work: times and rates say less than ratios.**")
     if userspace:
         lines.append("No WireGuard in this kernel: both sides use it in user space, netbird-helper as a separate "
                      "wireguard-go, which is not counted; the official client's is part of its process and is.")

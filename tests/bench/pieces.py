@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "netns"))
 
-from ends import kill_helper, say  # noqa: E402
+from ends import Watch, kill_helper, say  # noqa: E402
 from iceport import PORT, Client, Node  # noqa: E402
 from lab import check, clean_environment, wait_for  # noqa: E402
 from programs import Helper, Hub, find_program  # noqa: E402
@@ -71,10 +71,16 @@ class FullHub(Hub):
     """A hub in whose database many machines are registered, which are all switched off."""
 
     def __init__(self, host, count):
-        self.count = count
+        self.count, self.is_filled = count, False
         super().__init__(host)
 
     def start(self):
+        if not self.is_filled:
+            self.fill()
+        super().start()
+
+    def fill(self):
+        self.is_filled = True
         self.host.run([self.program, "key", "create", "--config-dir", self.dir])  # makes hub.db
         database = sqlite3.connect(os.path.join(self.dir, "hub.db"))
         (network,) = database.execute("SELECT value FROM setting WHERE name = 'network'").fetchone()
@@ -86,31 +92,36 @@ class FullHub(Hub):
              for i in range(self.count)])
         database.commit()
         database.close()
-        super().start()
 
 
 def lines_of(proc):
     return [line.split() for line in proc.log().splitlines() if line.startswith("burst ")]
 
 
-def message_to_file(helper, count, sniffer):
-    """(ms from the last byte of the map to peers.json with all peers)"""
+def message_to_file(hub, helper, count, sniffer):
+    """ms from the last byte of the map to peers.json with all peers.
+
+    The hub comes back when the helper has started and knows netbird-ice: else its start is measured.
+    """
     path = os.path.join(helper.dir, "peers.json")
-    known = len(lines_of(sniffer))
+    known, n_ups = len(lines_of(sniffer)), helper.proc.log().count(" ice-up ") if helper.proc else 0
+    hub.proc.stop()
     helper.start()
+    wait_for(lambda: helper.proc.log().count(" ice-up ") > n_ups, 15, "netbird-ice is up", watch=[helper.proc])
 
     def is_full():
         try:
             return os.stat(path).st_size > count * 80
         except FileNotFoundError:
             return False
-    wait_for(is_full, 30, f"{count} peers in peers.json", interval=0.0005, watch=[helper.proc])
-    written = time.monotonic()
+    written = Watch(is_full)
+    hub.start()
+    wait_for(lambda: written.at, 30, f"{count} peers in peers.json", watch=[helper.proc])
     check(len(helper.peers_json()["peers"]) == count, f"peers.json has not all {count} peers")
     wait_for(lambda: any(int(octets) > count * 40 for _, octets, _ in lines_of(sniffer)[known:]), 10,
              "the map on the wire", watch=[sniffer])
     arrived = [float(at) for _, octets, at in lines_of(sniffer)[known:] if int(octets) > count * 40]
-    return (written - arrived[0]) * 1000
+    return (written.at - arrived[-1]) * 1000
 
 
 def plan_ms(lab, helper, count):
@@ -146,7 +157,7 @@ def map_of(lab, args, results, count, suffix):
         for name in ("netmap.cache", "peers.json", "device.json"):
             if os.path.exists(os.path.join(helper.dir, name)):
                 os.unlink(os.path.join(helper.dir, name))
-        json_times.append(message_to_file(helper, count, sniffer))
+        json_times.append(message_to_file(hub, helper, count, sniffer))
         plan_times.append(plan_ms(lab, helper, count))
         helper.proc.signal(9)
         helper.proc.popen.wait()

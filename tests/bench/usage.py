@@ -93,8 +93,14 @@ class Counter:
             table inet bench {{
                 counter out {{ }}
                 counter inp {{ }}
-                chain out {{ type filter hook output priority 50; oifname "eth0" meta l4proto udp ip daddr != {without} counter name out; }}
-                chain inp {{ type filter hook input priority -50; iifname "eth0" meta l4proto udp ip saddr != {without} counter name inp; }}
+                chain out {{
+                    type filter hook output priority 50;
+                    oifname "eth0" meta l4proto udp ip daddr != {without} counter name out
+                }}
+                chain inp {{
+                    type filter hook input priority -50;
+                    iifname "eth0" meta l4proto udp ip saddr != {without} counter name inp
+                }}
             }}""")
 
     def read(self):
