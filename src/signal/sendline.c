@@ -7,6 +7,7 @@
 
 #define SEND_METHOD "/signalexchange.SignalExchange/Send"
 #define SEND_MS 10000 /* official clients: netbird-wire.md 3.2 */
+#define TURN_BATCHES 32 /* sealed in one turn of the loop: 2 ms, then others may have their turn */
 
 typedef struct _Peer Peer;
 
@@ -34,12 +35,14 @@ struct _NbhSendline {
 	const struct nbh_key *own_private, *own_public; /* borrowed */
 	gpointer owner;
 	NbhGrpcReply on_sent; /* closes the circle sent -> next -> sent */
+	GSourceFunc on_turn;  /* and this one pump -> turn -> pump */
 	GHashTable *peers;    /* nbh_key -> Peer, owned: those that have batches */
 	GQueue ready;         /* Peer: has batches, none under way */
 	GQueue waiting;       /* Batch, oldest first */
 	GQueue refused;       /* Batch, owned: done(FALSE) is due */
 	guint n_waiting, n_in_flight; /* messages */
-	guint refused_id;
+	guint n_this_turn; /* batches started */
+	guint refused_id, turn_id;
 };
 
 static void batch_free(Batch *batch)
@@ -176,9 +179,24 @@ static void start_next(NbhSendline *line, Peer *peer)
 
 static void pump(NbhSendline *line)
 {
-	while (line->ready.head && line->n_in_flight < NBH_SIGNAL_SENDS_MAX)
+	while (line->ready.head && line->n_in_flight < NBH_SIGNAL_SENDS_MAX && line->n_this_turn < TURN_BATCHES) {
+		line->n_this_turn++;
 		start_next(line, line->ready.head->data);
+	}
+	if (!line->turn_id && line->n_this_turn > 0)
+		line->turn_id = g_idle_add_full(G_PRIORITY_DEFAULT, line->on_turn, line, NULL);
 }
+
+static gboolean on_turn(gpointer data)
+{
+	NbhSendline *line = data;
+
+	line->turn_id = 0;
+	line->n_this_turn = 0;
+	pump(line);
+	return G_SOURCE_REMOVE;
+}
+
 
 static void batch_returned(NbhSendline *line, Batch *batch)
 {
@@ -226,6 +244,7 @@ NbhSendline *nbh_sendline_new(NbhGrpcChannel *channel, const struct nbh_key *own
 	line->own_public = own_public;
 	line->owner = owner;
 	line->on_sent = on_sent;
+	line->on_turn = on_turn;
 	line->peers = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, NULL, peer_free);
 	return line;
 }
@@ -280,6 +299,8 @@ void nbh_sendline_free(NbhSendline *line)
 	if (line->refused_id)
 		g_source_remove(line->refused_id);
 	line->refused_id = 0;
+	if (line->turn_id)
+		g_source_remove(line->turn_id);
 	while ((link = g_queue_pop_head_link(&line->refused)))
 		batch_free(link->data);
 	g_hash_table_unref(line->peers);
