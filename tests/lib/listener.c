@@ -69,7 +69,7 @@ void test_listener_close(TestListener *listener)
 guint16 test_free_port(void)
 {
 	guint16 port = 0;
-	g_autoptr(GSocket) socket = bind_to("127.0.0.1", 0, &port);
 
+	g_object_unref(bind_to("127.0.0.1", 0, &port));
 	return port;
 }
