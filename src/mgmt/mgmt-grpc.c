@@ -542,7 +542,8 @@ static void on_login_again(NbhMgmt *mgmt, const GError *error, gpointer owner)
 static void on_sync_done(NbhGrpcCall *call, int status, const char *message, gpointer owner)
 {
 	NbhMgmt *mgmt = owner;
-	g_autofree char *why = describe(status, status == NBH_GRPC_OK ? "management ended the stream" : message);
+	g_autofree char *why = status == NBH_GRPC_OK ? g_strdup("management ended the stream")
+						     : name_server(mgmt, describe(status, message));
 
 	(void)call;
 	mgmt->sync_call = NULL;

@@ -4,11 +4,23 @@
 
 #include "base/limits.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #define PREFIX_LEN 5         /* compressed flag, length: the message framing of gRPC */
 #define TEXT_MAX_CHARS 300   /* of a status message from the server */
 #define KEEP_BUFFER_BYTES 65536
+#define LARGE_BYTES (1024 * 1024)
+
+/* glibc would keep the memory of the largest message for the next one. */
+static void input_free(GByteArray *in)
+{
+	gboolean was_large = in->len > LARGE_BYTES;
+
+	g_byte_array_unref(in);
+	if (was_large)
+		(void)malloc_trim(0);
+}
 
 static void call_destroy(gpointer data)
 {
@@ -19,7 +31,7 @@ static void call_destroy(gpointer data)
 	g_strfreev(call->headers);
 	g_byte_array_unref(call->request);
 	g_hash_table_unref(call->response);
-	g_byte_array_unref(call->in);
+	input_free(call->in);
 	g_free(call->message);
 }
 
@@ -450,7 +462,7 @@ static void deliver_messages(NbhGrpcCall *call)
 	if (call->is_gone || pos == 0)
 		return;
 	if (pos == call->in->len && pos > KEEP_BUFFER_BYTES) {
-		g_byte_array_unref(call->in);
+		input_free(call->in);
 		call->in = g_byte_array_new();
 	} else {
 		g_byte_array_remove_range(call->in, 0, (guint)pos);

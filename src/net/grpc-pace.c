@@ -28,6 +28,7 @@ static gint64 cpu_usec(void)
 
 void nbh_grpc_pace_init(NbhGrpcChannel *channel)
 {
+	channel->pace.percent = NBH_GRPC_CPU_PERCENT;
 	channel->pace.left_usec = BURST_USEC;
 	channel->pace.at_usec = g_get_monotonic_time();
 }
@@ -42,15 +43,15 @@ guint nbh_grpc_pace_end(NbhGrpcChannel *channel)
 	GrpcPace *pace = &channel->pace;
 	gint64 now_usec = g_get_monotonic_time(), pause_usec;
 
-	pace->left_usec += (now_usec - pace->at_usec) * NBH_GRPC_CPU_PERCENT / 100;
+	pace->left_usec += (now_usec - pace->at_usec) * pace->percent / 100;
 	pace->left_usec = MIN(pace->left_usec, BURST_USEC) - (cpu_usec() - pace->begun_usec);
 	pace->at_usec = now_usec;
-	pause_usec = -pace->left_usec * 100 / NBH_GRPC_CPU_PERCENT;
+	pause_usec = -pace->left_usec * 100 / pace->percent;
 	if (pause_usec < PAUSE_MIN_USEC)
 		return 0;
 	/* A debt beyond the longest pause would never be paid. */
 	pause_usec = MIN(pause_usec, PAUSE_MAX_USEC);
-	pace->left_usec = -pause_usec * NBH_GRPC_CPU_PERCENT / 100;
+	pace->left_usec = -pause_usec * pace->percent / 100;
 	if (nbh_log_worth(++pace->n_pauses))
 		nbh_log(NBH_LOG_WARN, "net", "server-slowed server=%s times=%u why=\"it sends more than this "
 			"machine can work on\"", channel->authority, pace->n_pauses);

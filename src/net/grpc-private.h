@@ -25,6 +25,7 @@ typedef struct {
 	gint64 left_usec; /* CPU time, at at_usec; below 0: a pause */
 	gint64 at_usec, begun_usec;
 	guint n_pauses;
+	guint percent; /* for tests only */
 } GrpcPace;
 
 struct _NbhGrpcChannel {
