@@ -72,6 +72,8 @@ class HelperCrowd:
         results.add(f"pss-{tag}", usage.alone_mb(pids))
 
     def stop(self):
+        for helper in self.far:  # all at once; kill_helper() waits for each
+            helper.proc.signal(9)
         for helper in [self.subject] + self.far:
             kill_helper(helper)
         self.hub.proc.stop()

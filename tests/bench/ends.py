@@ -9,7 +9,7 @@ import time
 
 import lab as lab_module
 from lab import Failed, wait_for
-from programs import Helper, OfficialClient
+from programs import INTERFACE, Helper, OfficialClient
 
 POLL_SECONDS = 0.002
 
@@ -62,6 +62,10 @@ def kill_helper(helper):
     for pid in helper.pids():
         kill(pid)
     kill_in(helper.host)
+    # What is still dying holds its locks and its TUN device, and would be in the way of the next start.
+    wait_for(lambda: not helper.pids(), 10, f"{helper.host.name}: all programs are gone")
+    wait_for(lambda: helper.host.run(["ip", "link", "show", INTERFACE], ok=False).returncode, 10,
+             f"{helper.host.name}: {INTERFACE} is gone")
 
 
 def log_time(line):
