@@ -126,10 +126,17 @@ def check_crowds(lab, hub, key, a, b):
     check(memory.grown_kb() < CROWD_GROWTH_MAX_KB, f"the hub grew by {memory.grown_kb()} kB")
 
 
+def is_socket(path):
+    try:
+        return "socket:" in os.readlink(path)
+    except OSError:
+        return False  # closed meanwhile
+
+
 def connections(hub):
-    return sum("socket:" in os.readlink(f"/proc/{hub.proc.pid}/fd/{fd}")
-               for fd in os.listdir(f"/proc/{hub.proc.pid}/fd")
-               if os.path.lexists(f"/proc/{hub.proc.pid}/fd/{fd}")) - 2
+    """Without the sockets that it listens on: TCP and STUN."""
+    directory = f"/proc/{hub.proc.pid}/fd"
+    return sum(is_socket(os.path.join(directory, fd)) for fd in os.listdir(directory)) - 2
 
 
 def join(lab, hub, key, name, a):
