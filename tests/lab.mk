@@ -20,4 +20,6 @@ EXTRA_DIST += %D%/netns/case-bench.py %D%/bench/README.md %D%/bench/crowd.py %D%
 # scripts/check: "make distcheck" with the unit tests only.
 print-unit-tests:
 	@for t in $(TESTS); do case $$t in */unit/*) echo $$t ;; esac; done
-.PHONY: print-unit-tests
+# And what the cases of tests/netns run besides our programs.
+test-programs: $(check_PROGRAMS)
+.PHONY: print-unit-tests test-programs

@@ -23,7 +23,7 @@ class Side(Client):
             return False
         if line.startswith("SELECTED "):
             self.selected.add(line.split()[1])
-        else:
+        elif not line.startswith("HEARD "):  # of which there is one per session
             self.other.append(line)
         return True
 
