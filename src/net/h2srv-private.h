@@ -48,6 +48,7 @@ struct _NbhH2srv {
 	gsize waiting_bytes; /* of incomplete messages, over all calls */
 	guint busy;          /* inside enter() and leave() */
 	gboolean dead, freed, heard;
+	gboolean leaving; /* the client said GOAWAY, if in a way that nghttp2 refuses */
 	NbhH2Guard guard;
 	char *abuse; /* owned; what the client did wrong, in words; NULL: nothing */
 	GSource *flush, *closing, *ping, *pong, *again, *end; /* owned */

@@ -270,7 +270,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 
 	(void)nbh_h2guard_sent(&conn->guard, frame, g_get_monotonic_time());
 	/* nghttp2's own: the client broke the rules. */
-	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !conn->abuse)
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !conn->abuse && !conn->leaving)
 		conn->abuse = g_strdup_printf("broke the rules of HTTP/2 (%s)",
 					      nghttp2_http2_strerror(frame->goaway.error_code));
 	if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
@@ -279,6 +279,21 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (call && !call->half_closed)
 		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
 					  NGHTTP2_NO_ERROR);
+	return 0;
+}
+
+/*
+ * grpc-go says goodbye with a GOAWAY for stream 2^31-1, which no server has; nghttp2 takes that for an
+ * error (RFC 9113 6.8). A polite end is nothing to hold against official clients.
+ */
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error, void *data)
+{
+	NbhH2srv *conn = data;
+
+	(void)session;
+	(void)error;
+	if (frame->hd.type == NGHTTP2_GOAWAY)
+		conn->leaving = TRUE;
 	return 0;
 }
 
@@ -494,6 +509,7 @@ static nghttp2_session *make_session(NbhH2srv *conn)
 	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);

@@ -361,6 +361,28 @@ static void test_streams_max(Fixture *f, gconstpointer data)
 		g_assert_cmpuint(frame[3], ==, NGHTTP2_REFUSED_STREAM);
 }
 
+/* A client that breaks the rules is named; one that only leaves as grpc-go does is not. */
+static void test_goodbye(Fixture *f, gconstpointer data)
+{
+	static const guint8 goodbye[] = { 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0 };
+
+	(void)data;
+	say_request(f, 1, NGHTTP2_FLAG_END_STREAM);
+	deliver(f, TRUE);
+	say(f, NGHTTP2_GOAWAY, 0, 0, goodbye, sizeof(goodbye));
+	deliver(f, TRUE);
+	g_assert_null(nbh_h2srv_abuse(f->conn));
+	g_assert_cmpuint(goaway_code(f), ==, NGHTTP2_PROTOCOL_ERROR);
+}
+
+static void test_broken_rules(Fixture *f, gconstpointer data)
+{
+	(void)data;
+	say(f, NGHTTP2_DATA, 0, 0, "x", 1);
+	deliver(f, TRUE);
+	g_assert_nonnull(strstr(f->n_closed ? f->abuse : nbh_h2srv_abuse(f->conn), "PROTOCOL_ERROR"));
+}
+
 /* Header fields up to the limit, each counted as RFC 9113 10.5.1 does. */
 static void test_headers_max(Fixture *f, gconstpointer data)
 {
@@ -524,6 +546,8 @@ int main(int argc, char **argv)
 	}
 	ADD("honest", NULL, test_honest);
 	ADD("streams-max", NULL, test_streams_max);
+	ADD("goodbye", NULL, test_goodbye);
+	ADD("broken-rules", NULL, test_broken_rules);
 	ADD("headers-below", GINT_TO_POINTER(-1), test_headers_max);
 	ADD("headers-at", GINT_TO_POINTER(0), test_headers_max);
 	ADD("headers-above", GINT_TO_POINTER(1), test_headers_max);
