@@ -116,6 +116,7 @@ def main(lab):
     place.stop()
     hub.start()
     for helper in (a, b):
+        wait_for(helper.status, 10, "status.json is there", watch=[helper.proc])
         wait_for(lambda: helper.status()["management"]["connected"] and helper.status()["signal"]["connected"], 20,
                  f"{helper.host.name} is back at the hub", watch=[helper.proc])
 

@@ -116,6 +116,7 @@ def check_running(host, server, certificates):
     hub.certificates.make("hub", "DNS:other.example")
     hub.start()
     said = f'{hub.address}:{hub.port}: the server\'s certificate is not for "{hub.address}" but for other.example'
+    wait_for(helper.status, 10, "status.json is there", watch=[helper.proc])
     wait_for(lambda: helper.status()["management"]["error"] == said and helper.status()["signal"]["error"] == said, 20,
              "status.json says so", watch=[helper.proc])
     text = helper.command("status", ok=False).stdout
