@@ -25,6 +25,9 @@
 #ifndef IPV6_HDRINCL
 #define IPV6_HDRINCL 36
 #endif
+#ifndef IPV6_FREEBIND
+#define IPV6_FREEBIND 78
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1 /* the leak check at exit traces its own process */
@@ -209,17 +212,23 @@ static void put_abi(struct filter *filter)
 #endif
 }
 
-/* setsockopt(_, IPPROTO_IP or IPPROTO_IPV6, the matching HDRINCL): forged source addresses. */
+/*
+ * setsockopt() of what forges source addresses: the header included, and, for a raw IPv6 socket, an
+ * address that is not ours. IPPROTO_RAW is another way to IPV6_HDRINCL.
+ */
 static void put_setsockopt(struct filter *filter)
 {
-	jump(filter, BPF_JEQ, SYS_setsockopt, 0, 9);
+	jump(filter, BPF_JEQ, SYS_setsockopt, 0, 12);
 	load_arg(filter, 1);
-	jump(filter, BPF_JEQ, IPPROTO_IP, 0, 2);
+	jump(filter, BPF_JEQ, IPPROTO_IP, 0, 3);
 	load_arg(filter, 2);
-	jump(filter, BPF_JEQ, IP_HDRINCL, 3, 4);
-	jump(filter, BPF_JEQ, IPPROTO_IPV6, 0, 3);
+	jump(filter, BPF_JEQ, IP_HDRINCL, 6, 0);
+	jump(filter, BPF_JEQ, IP_FREEBIND, 5, 6);
+	jump(filter, BPF_JEQ, IPPROTO_IPV6, 1, 0);
+	jump(filter, BPF_JEQ, IPPROTO_RAW, 0, 4);
 	load_arg(filter, 2);
-	jump(filter, BPF_JEQ, IPV6_HDRINCL, 0, 1);
+	jump(filter, BPF_JEQ, IPV6_HDRINCL, 1, 0);
+	jump(filter, BPF_JEQ, IPV6_FREEBIND, 0, 1);
 	refuse(filter, EPERM);
 	answer(filter, SECCOMP_RET_ALLOW);
 }

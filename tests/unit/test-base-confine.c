@@ -98,7 +98,10 @@ static int refuses(void)
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	MUST(fd >= 0);
 	MUST(is_refused(setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &on, sizeof(on)), EPERM));
+	MUST(is_refused(setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)), EPERM));
 	MUST(is_refused(setsockopt(fd, IPPROTO_IPV6, 36 /* IPV6_HDRINCL */, &on, sizeof(on)), EPERM));
+	MUST(is_refused(setsockopt(fd, IPPROTO_RAW, 36 /* the same */, &on, sizeof(on)), EPERM));
+	MUST(is_refused(setsockopt(fd, IPPROTO_IPV6, 78 /* IPV6_FREEBIND */, &on, sizeof(on)), EPERM));
 
 	MUST(pthread_create(&thread, NULL, in_thread, &in_other) == 0);
 	MUST(pthread_join(thread, NULL) == 0 && in_other);

@@ -46,6 +46,8 @@ static int try_sockets(const NbhRawsock *sock)
 	/* Forged sources. */
 	MUST(is_refused(setsockopt(sock->raw4, IPPROTO_IP, IP_HDRINCL, &on, sizeof(on))));
 	MUST(sock->raw6 < 0 || is_refused(setsockopt(sock->raw6, IPPROTO_IPV6, IPV6_HDRINCL, &on, sizeof(on))));
+	MUST(sock->raw6 < 0 || is_refused(setsockopt(sock->raw6, IPPROTO_RAW, IPV6_HDRINCL, &on, sizeof(on))));
+	MUST(sock->raw6 < 0 || is_refused(setsockopt(sock->raw6, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on))));
 
 	/* Other options are not meant. */
 	MUST(!setsockopt(sock->raw4, SOL_SOCKET, SO_RCVBUF, &on, sizeof(on)));
