@@ -86,6 +86,7 @@ static void on_ice_down(NbhIce *ice, const char *why, gpointer owner)
 	if (g_strcmp0(why, engine->ice_error) != 0)
 		nbh_log(NBH_LOG_NOTICE, "ice", "ice-down why=\"%s\"", why);
 
+	nbh_peers_ice_down(engine->peers);
 	nbh_engine_set_text(&engine->ice_backend, "");
 	nbh_engine_set_text(&engine->ice_error, why);
 	nbh_engine_status_changed(engine);

@@ -548,9 +548,18 @@ void nbh_peers_signal_up(NbhPeers *peers)
 
 void nbh_peers_ice_session(NbhPeers *peers, const NbhIceSession *session)
 {
-	NbhIceSession *copy = g_memdup2(session, sizeof(*session));
+	NbhIceSession *copy;
 
+	if (g_hash_table_size(peers->listed) == NBH_ICE_SESSIONS_MAX)
+		return; /* no netbird-ice that is in order has more */
+
+	copy = g_memdup2(session, sizeof(*session));
 	g_hash_table_replace(peers->listed, &copy->peer, copy);
+}
+
+void nbh_peers_ice_down(NbhPeers *peers)
+{
+	g_hash_table_remove_all(peers->listed);
 }
 
 void nbh_peers_ice_ready(NbhPeers *peers)

@@ -67,6 +67,7 @@ void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port);
 void nbh_peers_message(NbhPeers *peers, const struct nbh_key *from, const NbhSignalMessage *message);
 void nbh_peers_signal_up(NbhPeers *peers);
 void nbh_peers_ice_session(NbhPeers *peers, const NbhIceSession *session);
+void nbh_peers_ice_down(NbhPeers *peers); /* what it has listed is void: the next listing counts */
 void nbh_peers_ice_ready(NbhPeers *peers); /* also: given up waiting for netbird-ice's listing */
 void nbh_peers_ice_selected(NbhPeers *peers, const struct nbh_key *peer, const NbhIcePair *pair);
 void nbh_peers_ice_failed(NbhPeers *peers, const struct nbh_key *peer);

@@ -50,7 +50,7 @@ static void retry_later(NbhIce *ice)
 /* Last thing to do in a callback: the owner may free us inside. */
 static void go_down(NbhIce *ice, const char *why)
 {
-	gboolean told = ice->told_down;
+	gboolean told = ice->told_down && !ice->greeted; /* else a listing may have begun */
 
 	g_clear_pointer(&ice->link, nbh_ice_link_free);
 	ice->greeted = ice->ready = FALSE;

@@ -34,6 +34,7 @@ typedef struct {
 	 * is isolated: "user-namespace", "root-launcher", "wg-tun" or "none".
 	 */
 	void (*on_ready)(NbhIce *ice, const char *backend, gpointer owner);
+	/* No link; what was listed on it, also in part, says nothing about the next one. */
 	void (*on_down)(NbhIce *ice, const char *why, gpointer owner);
 	void (*on_session)(NbhIce *ice, const NbhIceSession *session, gpointer owner); /* listing, before on_ready */
 	void (*on_selected)(NbhIce *ice, const struct nbh_key *peer, const NbhIcePair *pair, gpointer owner);

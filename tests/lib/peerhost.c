@@ -54,7 +54,7 @@ static void on_down(NbhIce *ice, const char *why, gpointer owner)
 {
 	(void)ice;
 	(void)why;
-	(void)owner;
+	nbh_peers_ice_down(((Host *)owner)->peers);
 }
 
 static void on_session(NbhIce *ice, const NbhIceSession *session, gpointer owner)

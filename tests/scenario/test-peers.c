@@ -135,6 +135,63 @@ static void test_idle_and_wake(void)
 	test_host_close(&two);
 }
 
+/* A session of a listing before the last one is none: netbird-ice has come back without it. */
+static void test_listed_before(void)
+{
+	Host a = { .n_paths = 0 }, b = { .n_paths = 0 };
+	NbhIceSession session = { .local = { "localufrag", "localpassword0123456789" },
+		                  .remote = { "farufrag", "farpassword012345678901" },
+		                  .selected = TRUE };
+
+	test_host_open(&a, "192.0.2.1");
+	test_host_open(&b, "192.0.2.2");
+	session.peer = b.public_key;
+	g_assert_cmpint(nbh_addr_parse("192.0.2.77", &session.pair.remote.addr), ==, 0);
+	session.pair.remote.port = 51820;
+	nbh_peers_ice_session(a.peers, &session);
+	nbh_ice_fake_down(a.ice, TRUE);
+	nbh_ice_fake_up(a.ice);
+
+	while (g_main_context_iteration(NULL, FALSE))
+		;
+
+	give_map(&a, &b, NBH_AGENT_VERSION);
+	g_assert_cmpint(path(&a, &b)->kind, ==, NBH_PATH_NONE);
+	give_map(&b, &a, NBH_AGENT_VERSION);
+	until_direct(&a, &b);
+	g_assert_cmpuint(path(&a, &b)->endpoint.addr.bytes[3], ==, 2);
+	test_host_close(&a);
+	test_host_close(&b);
+}
+
+/* Whoever lists without end does not fill our memory; a member behind the limit is connected anew. */
+static void test_listed_limit(void)
+{
+	Host a = { .n_paths = 0 };
+	NbhIceSession session = { .local = { "localufrag", "localpassword0123456789" },
+		                  .remote = { "farufrag", "farpassword012345678901" },
+		                  .selected = TRUE };
+	struct nbh_key last[2];
+
+	test_host_open(&a, "192.0.2.1");
+	g_assert_cmpint(nbh_addr_parse("192.0.2.77", &session.pair.remote.addr), ==, 0);
+	session.pair.remote.port = 51820;
+
+	for (guint i = 1; i <= NBH_ICE_SESSIONS_MAX + 1; i++) {
+		memcpy(session.peer.bytes, &i, sizeof(i));
+		nbh_peers_ice_session(a.peers, &session);
+
+		if (i >= NBH_ICE_SESSIONS_MAX)
+			last[i - NBH_ICE_SESSIONS_MAX] = session.peer;
+	}
+
+	test_host_give_map(&a, last, 2, NBH_AGENT_VERSION);
+	nbh_peers_ice_ready(a.peers);
+	g_assert_true(test_host_is_direct(&a, &last[0]));
+	g_assert_false(test_host_is_direct(&a, &last[1]));
+	test_host_close(&a);
+}
+
 static guint n_offers, n_candidates;
 
 static NbhSignalPairFate count_message(const struct nbh_key *from, const struct nbh_key *to,
@@ -217,6 +274,8 @@ int main(int argc, char **argv)
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/app/peers/connect", test_helpers_connect);
 	g_test_add_func("/app/peers/restart", test_restart_adopts);
+	g_test_add_func("/app/peers/listed-before", test_listed_before);
+	g_test_add_func("/app/peers/listed-limit", test_listed_limit);
 	g_test_add_func("/app/peers/idle", test_idle_and_wake);
 	g_test_add_func("/app/peers/announces", test_announces);
 	g_test_add_func("/app/peers/announcement-limit", test_announcement_limit);

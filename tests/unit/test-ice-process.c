@@ -18,7 +18,9 @@ typedef struct {
 	NbhIceLink *far; /* netbird-ice's end */
 	NbhIce *ice;
 	guint n_ready, n_selected, n_failed, n_lost, n_heard;
+	guint n_downs, n_sessions;
 	guint n_opens, n_closes, n_lists; /* what netbird-ice was told */
+	gboolean keeps_end;               /* it does not come to the end of its listing */
 } Fixture;
 
 static const struct nbh_key peer = { { 7 } };
@@ -39,7 +41,8 @@ static void on_message(NbhIceLink *link, const NbhIceMessage *m, gpointer owner)
 		return;
 
 	f->n_lists++;
-	say(f, (NbhIceMessage){ .verb = NBH_ICE_MSG_END });
+	if (!f->keeps_end)
+		say(f, (NbhIceMessage){ .verb = NBH_ICE_MSG_END });
 }
 
 static void on_garbage(NbhIceLink *link, const char *why, gpointer owner)
@@ -67,14 +70,14 @@ static void on_down(NbhIce *ice, const char *why, gpointer owner)
 {
 	(void)ice;
 	(void)why;
-	(void)owner;
+	((Fixture *)owner)->n_downs++;
 }
 
 static void on_session(NbhIce *ice, const NbhIceSession *session, gpointer owner)
 {
 	(void)ice;
 	(void)session;
-	(void)owner;
+	((Fixture *)owner)->n_sessions++;
 }
 
 static void on_selected(NbhIce *ice, const struct nbh_key *key, const NbhIcePair *pair, gpointer owner)
@@ -116,17 +119,23 @@ static void on_heard(NbhIce *ice, const struct nbh_key *key, const struct nbh_en
 }
 
 /* Accepts the helper and greets it. */
-static void accept_link(Fixture *f)
+static void greet(Fixture *f)
 {
 	static const NbhIceLinkEvents link_events = { on_message, on_garbage, on_closed };
 	NbhIceMessage hello = { .verb = NBH_ICE_MSG_HELLO,
 		                .u.hello = { .version = NBH_ICE_PROTO_VERSION, .backend = "none" } };
-	guint n_ready = f->n_ready;
 	int fd = -1;
 
 	test_poll_until((fd = accept4(f->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
 	f->far = nbh_ice_link_new(fd, &link_events, f);
 	say(f, hello);
+}
+
+static void accept_link(Fixture *f)
+{
+	guint n_ready = f->n_ready;
+
+	greet(f);
 	test_run_until(f->n_ready > n_ready);
 }
 
@@ -252,11 +261,34 @@ static void test_new_link(Fixture *f, gconstpointer data)
 	check_heard_of(f, 2);
 }
 
+/* What came of a listing is void when the rest does not come: each time, not only the first. */
+static void test_listing_breaks_off(Fixture *f, gconstpointer data)
+{
+	NbhIceMessage session = { .verb = NBH_ICE_MSG_SESSION, .peer = peer };
+
+	(void)data;
+	session.u.session = (NbhIceSession){ .peer = peer, .local = { "ufragufrag", "passwordpasswordpassword" } };
+	f->keeps_end = TRUE;
+	for (guint i = 1; i <= 2; i++) {
+		g_clear_pointer(&f->far, nbh_ice_link_free);
+		test_run_until(f->n_downs == i);
+		greet(f);
+		test_run_until(f->n_lists == 1 + i);
+		say(f, session);
+		test_run_until(f->n_sessions == i);
+	}
+	g_clear_pointer(&f->far, nbh_ice_link_free);
+	test_run_until(f->n_downs == 3);
+	f->keeps_end = FALSE;
+	accept_link(f);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add("/ice/process/replaced", Fixture, NULL, set_up, test_replaced, tear_down);
 	g_test_add("/ice/process/closed", Fixture, NULL, set_up, test_closed, tear_down);
 	g_test_add("/ice/process/new-link", Fixture, NULL, set_up, test_new_link, tear_down);
+	g_test_add("/ice/process/listing-breaks-off", Fixture, NULL, set_up, test_listing_breaks_off, tear_down);
 	return g_test_run();
 }
