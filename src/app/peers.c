@@ -34,16 +34,14 @@ static void log_change(const Peer *peer, const NbhConnActions *actions, nbh_mono
 		        nbh_conn_state_name(actions->from), nbh_conn_state_name(actions->to), actions->reason);
 }
 
-/* A bug of ours costs one peer a new beginning, not the process; remote input led here. */
-static void restart(NbhPeers *peers, Peer *peer)
+/* The machine from its beginning; what is published goes on meanwhile, with the number of its session. */
+static void begin_again(NbhPeers *peers, Peer *peer, gboolean far_is_helper)
 {
 	NbhConnEvent event = { .type = NBH_CONN_EV_STOP };
 
-	nbh_log(NBH_LOG_WARN, "conn", "bug peer=%s state=%s restarted=yes", peer->name,
-	        nbh_conn_state_name(peer->conn.state));
 	nbh_peers_queue(peers, &peer->key, &event);
 	event = (NbhConnEvent){ .type = NBH_CONN_EV_START };
-	event.u.start.far_is_helper = peer->conn.far_is_helper;
+	event.u.start.far_is_helper = far_is_helper;
 	event.u.start.far_is_lazy = peers->is_lazy;
 	event.u.start.session = peer->path.session;
 
@@ -63,8 +61,12 @@ static void step(NbhPeers *peers, Peer *peer, NbhConnEvent *event, nbh_mono now)
 	for (gsize i = 0; i < actions.n; i++)
 		nbh_peers_act(peers, peer, &actions.items[i]);
 
-	if (actions.illegal)
-		restart(peers, peer);
+	/* A bug of ours costs one peer a new beginning, not the process; remote input led here. */
+	if (actions.illegal) {
+		nbh_log(NBH_LOG_WARN, "conn", "bug peer=%s state=%s restarted=yes", peer->name,
+		        nbh_conn_state_name(peer->conn.state));
+		begin_again(peers, peer, peer->conn.far_is_helper);
+	}
 
 	if (!actions.changed)
 		return;
@@ -351,27 +353,16 @@ static void on_changed(const NbhNetmapPeer *entry, guint mask, gpointer owner)
 {
 	NbhPeers *peers = owner;
 	Peer *peer = nbh_peers_find(peers, &entry->key);
-	NbhConnEvent event = { .type = NBH_CONN_EV_STOP };
+	gboolean is_helper = nbh_version_is_helper(entry->agent_version);
 
 	if (!peer)
 		return;
 
 	peer->entry = entry;
 
-	/* Another kind of far end has other rules: begin again, the path stays published. */
-	if ((mask & NBH_PEER_CHANGED_AGENT_VERSION) && peer->started &&
-	    nbh_version_is_helper(entry->agent_version) != peer->conn.far_is_helper) {
-		step(peers, peer, &event, nbh_mono_now());
-		event = (NbhConnEvent){ .type = NBH_CONN_EV_START };
-		event.u.start.far_is_helper = nbh_version_is_helper(entry->agent_version);
-		event.u.start.far_is_lazy = peers->is_lazy;
-		event.u.start.session = peer->path.session;
-
-		if (peer->path.kind == NBH_PATH_DIRECT)
-			event.u.start.endpoint = peer->path.endpoint;
-
-		nbh_peers_queue(peers, &peer->key, &event);
-	}
+	/* Another kind of far end has other rules. */
+	if ((mask & NBH_PEER_CHANGED_AGENT_VERSION) && peer->started && is_helper != peer->conn.far_is_helper)
+		begin_again(peers, peer, is_helper);
 }
 
 /* Sessions of peers that are not ours; only once a map says who is. Those of ours wait for the end of the listing. */
