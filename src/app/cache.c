@@ -10,6 +10,7 @@
 #include "base/atomicfile.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "loop/source.h"
 
 /*
  * The file: a head of lines, then the bytes of the messages.
@@ -123,21 +124,11 @@ static gboolean on_timer(gpointer owner)
 {
 	NbhCache *cache = owner;
 
-	g_source_set_ready_time(cache->timer, -1);
-
 	if (cache->is_dirty)
 		write_now(cache);
 
 	return G_SOURCE_CONTINUE;
 }
-
-static gboolean dispatch_timer(GSource *source, GSourceFunc callback, gpointer owner)
-{
-	(void)source;
-	return callback(owner);
-}
-
-static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
 
 NbhCache *nbh_cache_new(int dirfd, const struct nbh_key *own_public, const char *url)
 {
@@ -147,9 +138,7 @@ NbhCache *nbh_cache_new(int dirfd, const struct nbh_key *own_public, const char 
 	cache->own = *own_public;
 	cache->url = g_strdup(url);
 	cache->addresses = g_ptr_array_new_with_free_func(address_free);
-	cache->timer = g_source_new(&timer_funcs, sizeof(GSource));
-	g_source_set_callback(cache->timer, on_timer, cache, NULL);
-	g_source_attach(cache->timer, NULL);
+	cache->timer = nbh_source_new_timer(on_timer, cache);
 	return cache;
 }
 
@@ -165,8 +154,7 @@ void nbh_cache_free(NbhCache *cache)
 		return;
 
 	nbh_cache_flush(cache);
-	g_source_destroy(cache->timer);
-	g_source_unref(cache->timer);
+	nbh_source_drop(&cache->timer);
 
 	for (gsize i = 0; i < N_MESSAGES; i++)
 		drop_message(cache, i);

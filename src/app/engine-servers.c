@@ -7,6 +7,7 @@
 #include "app/dialing.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "loop/source.h"
 
 #define LEAVE_MS 500 /* for one message to each peer that had a path */
 
@@ -279,21 +280,11 @@ static gboolean on_login_timer(gpointer owner)
 {
 	Engine *engine = owner;
 
-	g_source_set_ready_time(engine->login_timer, -1);
-
 	if (engine->mgmt && !engine->logged_in)
 		nbh_mgmt_grpc.login(engine->mgmt, engine->options->setup_key, on_login);
 
 	return G_SOURCE_CONTINUE;
 }
-
-static gboolean dispatch_ready(GSource *source, GSourceFunc callback, gpointer owner)
-{
-	(void)source;
-	return callback(owner);
-}
-
-static GSourceFuncs ready_funcs = { .dispatch = dispatch_ready };
 
 void nbh_engine_connect(Engine *engine)
 {
@@ -379,8 +370,6 @@ void nbh_engine_leave(Engine *engine)
 
 void nbh_engine_servers_init(Engine *engine)
 {
-	engine->login_timer = g_source_new(&ready_funcs, sizeof(GSource));
-	g_source_set_callback(engine->login_timer, on_login_timer, engine, NULL);
-	g_source_attach(engine->login_timer, NULL);
+	engine->login_timer = nbh_source_new_timer(on_login_timer, engine);
 	nbh_backoff_init(&engine->login_backoff, NBH_BACKOFF_MIN_MS, NBH_BACKOFF_MAX_MS, 1.7, 50);
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "core/peerset.h"
 #include "core/version.h"
+#include "loop/source.h"
 
 Peer *nbh_peers_find(NbhPeers *peers, const struct nbh_key *key)
 {
@@ -147,14 +148,6 @@ static gboolean on_timer(gpointer owner)
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean dispatch_timer(GSource *source, GSourceFunc callback, gpointer owner)
-{
-	(void)source;
-	return callback(owner);
-}
-
-static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
-
 /* ---- life ---------------------------------------------------------------------------------- */
 
 NbhPeers *nbh_peers_new(const struct nbh_key *own_public, guint16 wg_port, const NbhPeersEvents *events, gpointer owner)
@@ -170,9 +163,7 @@ NbhPeers *nbh_peers_new(const struct nbh_key *own_public, guint16 wg_port, const
 	peers->listed = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, NULL, g_free);
 	peers->sendings = g_hash_table_new_full(NULL, NULL, g_free, NULL);
 	peers->timer_at = NBH_MONO_NEVER;
-	peers->timer = g_source_new(&timer_funcs, sizeof(GSource));
-	g_source_set_callback(peers->timer, on_timer, peers, NULL);
-	g_source_attach(peers->timer, NULL);
+	peers->timer = nbh_source_new_timer(on_timer, peers);
 	return peers;
 }
 
@@ -181,8 +172,7 @@ void nbh_peers_free(NbhPeers *peers)
 	if (!peers)
 		return;
 
-	g_source_destroy(peers->timer);
-	g_source_unref(peers->timer);
+	nbh_source_drop(&peers->timer);
 	g_queue_clear_full(&peers->pending, g_free);
 	g_queue_clear_full(&peers->waiting, g_free);
 	g_hash_table_unref(peers->sendings);

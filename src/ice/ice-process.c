@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "ice/link.h"
+#include "loop/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -260,10 +261,7 @@ static gboolean connect_now(gpointer data)
 {
 	NbhIce *ice = data;
 	struct nbh_why why = { "" };
-	int fd;
-
-	g_source_set_ready_time(ice->retry, -1);
-	fd = connect_socket(ice->dir, &why);
+	int fd = connect_socket(ice->dir, &why);
 
 	if (fd < 0)
 		go_down(ice, why.text);
@@ -273,24 +271,16 @@ static gboolean connect_now(gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-static gboolean dispatch_retry(GSource *source G_GNUC_UNUSED, GSourceFunc func, gpointer data)
-{
-	return func(data);
-}
-
 static NbhIce *process_open(const char *dir, const NbhIceEvents *events, gpointer owner,
                             GError **error G_GNUC_UNUSED)
 {
-	static GSourceFuncs retry_funcs = { .dispatch = dispatch_retry };
 	NbhIce *ice = g_new0(NbhIce, 1);
 
 	ice->events = *events;
 	ice->owner = owner;
 	ice->dir = g_strdup(dir);
 	ice->openings = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, g_free, g_free);
-	ice->retry = g_source_new(&retry_funcs, sizeof(GSource));
-	g_source_set_callback(ice->retry, connect_now, ice, NULL);
-	g_source_attach(ice->retry, g_main_context_get_thread_default());
+	ice->retry = nbh_source_new_timer(connect_now, ice);
 	retry_later(ice); /* at once, but from the loop */
 	return ice;
 }
@@ -396,8 +386,7 @@ static void process_free(NbhIce *ice)
 	if (!ice)
 		return;
 
-	g_source_destroy(ice->retry);
-	g_source_unref(ice->retry);
+	nbh_source_drop(&ice->retry);
 	nbh_ice_link_free(ice->link);
 	g_hash_table_unref(ice->openings);
 	g_free(ice->dir);

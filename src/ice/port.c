@@ -6,6 +6,7 @@
 #include "ice/respond.h"
 #include "ice/tun.h"
 #include "ice/txid.h"
+#include "loop/source.h"
 
 #include <errno.h>
 #include <string.h>
@@ -234,7 +235,6 @@ static gboolean on_timer(gpointer data)
 	gint64 now = g_get_monotonic_time();
 
 	port->timer_at = -1;
-	g_source_set_ready_time(port->timer, -1);
 
 	for (guint i = 0; i < port->active->len; i++) {
 		Slot *slot = g_ptr_array_index(port->active, i);
@@ -247,11 +247,6 @@ static gboolean on_timer(gpointer data)
 	}
 
 	return G_SOURCE_CONTINUE;
-}
-
-static gboolean dispatch_timer(GSource *source G_GNUC_UNUSED, GSourceFunc func, gpointer data)
-{
-	return func(data);
 }
 
 /* ---- from the network to the agents -------------------------------------------------------- */
@@ -547,7 +542,6 @@ const NbhPortCounters *nbh_port_counters(const NbhPort *port)
 
 NbhPort *nbh_port_new(int tun, gboolean has_v6, const NbhPortIo *io, gpointer owner)
 {
-	static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
 	NbhPort *port = g_new0(NbhPort, 1);
 
 	port->io = *io;
@@ -559,9 +553,7 @@ NbhPort *nbh_port_new(int tun, gboolean has_v6, const NbhPortIo *io, gpointer ow
 	port->asked = nbh_txid_table_new(NBH_ICE_TXIDS_MAX);
 	port->asking = nbh_txid_table_new(NBH_ICE_TXIDS_MAX);
 	port->timer_at = -1;
-	port->timer = g_source_new(&timer_funcs, sizeof(GSource));
-	g_source_set_callback(port->timer, on_timer, port, NULL);
-	g_source_attach(port->timer, g_main_context_get_thread_default());
+	port->timer = nbh_source_new_timer(on_timer, port);
 	port->tun_source = g_unix_fd_source_new(tun, G_IO_IN);
 	g_source_set_can_recurse(port->tun_source, TRUE); /* see server.c */
 	g_source_set_callback(port->tun_source, G_SOURCE_FUNC(on_tun), port, NULL);
@@ -574,10 +566,8 @@ void nbh_port_free(NbhPort *port)
 	if (!port)
 		return;
 
-	g_source_destroy(port->timer);
-	g_source_unref(port->timer);
-	g_source_destroy(port->tun_source);
-	g_source_unref(port->tun_source);
+	nbh_source_drop(&port->timer);
+	nbh_source_drop(&port->tun_source);
 	g_hash_table_unref(port->by_ufrag);
 	g_ptr_array_unref(port->active);
 	nbh_txid_table_free(port->asked);

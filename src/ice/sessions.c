@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "ice/store.h"
+#include "loop/source.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -50,14 +51,6 @@ struct _NbhSessions {
 	gint64 saved_usec;
 	guint n_unsaved; /* failures in a row */
 };
-
-static void drop_source(GSource **source)
-{
-	if (*source) {
-		g_source_destroy(*source);
-		g_clear_pointer(source, g_source_unref);
-	}
-}
 
 static void attach_timer(GSource **keep, guint ms, GSourceFunc func, gpointer data)
 {
@@ -147,7 +140,7 @@ static void save_now(NbhSessions *sessions)
 	gpointer value;
 	struct nbh_why why = { "" };
 
-	drop_source(&sessions->saving);
+	nbh_source_drop(&sessions->saving);
 	nbh_store_begin(&draft, sessions->world.port);
 	nbh_port_get_overlay(sessions->port, &overlay.u.overlay[0], &overlay.u.overlay[1]);
 
@@ -191,7 +184,7 @@ static void save_soon(NbhSessions *sessions)
 	gint64 since_ms = (g_get_monotonic_time() - sessions->saved_usec) / 1000;
 
 	if (sessions->n_unsaved)
-		drop_source(&sessions->saving);
+		nbh_source_drop(&sessions->saving);
 
 	attach_timer(&sessions->saving, since_ms >= SAVE_DELAY_MS ? 0 : (guint)(SAVE_DELAY_MS - since_ms), on_save,
 	             sessions);
@@ -273,7 +266,7 @@ static gboolean on_look(gpointer data)
 	GHashTableIter iter;
 	gpointer value;
 
-	g_source_set_ready_time(sessions->look, -1);
+	g_source_set_ready_time(sessions->look, -1); /* nbh_sessions_awake() calls, too */
 	g_hash_table_iter_init(&iter, sessions->table);
 
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
@@ -303,11 +296,6 @@ void nbh_sessions_awake(NbhSessions *sessions)
 
 	if (ready >= 0 && ready < g_get_monotonic_time() + LOOK_EARLY_MS * 1000)
 		on_look(sessions);
-}
-
-static gboolean dispatch_look(GSource *source G_GNUC_UNUSED, GSourceFunc func, gpointer data)
-{
-	return func(data);
 }
 
 /* ---- what agents tell ---------------------------------------------------------------------- */
@@ -590,7 +578,6 @@ void nbh_sessions_do(NbhSessions *sessions, const NbhIceMessage *m)
 NbhSessions *nbh_sessions_new(int dirfd, NbhPort *port, const NbhAgentWorld *world, NbhSessionsSay say,
                               gpointer owner)
 {
-	static GSourceFuncs look_funcs = { .dispatch = dispatch_look };
 	NbhSessions *sessions = g_new0(NbhSessions, 1);
 
 	sessions->dirfd = dirfd;
@@ -599,9 +586,7 @@ NbhSessions *nbh_sessions_new(int dirfd, NbhPort *port, const NbhAgentWorld *wor
 	sessions->say = say;
 	sessions->owner = owner;
 	sessions->table = g_hash_table_new_full(nbh_key_hash, nbh_key_hash_equal, NULL, session_free);
-	sessions->look = g_source_new(&look_funcs, sizeof(GSource));
-	g_source_set_callback(sessions->look, on_look, sessions, NULL);
-	g_source_attach(sessions->look, g_main_context_get_thread_default());
+	sessions->look = nbh_source_new_timer(on_look, sessions);
 	return sessions;
 }
 
@@ -613,7 +598,7 @@ void nbh_sessions_free(NbhSessions *sessions)
 	if (sessions->saving)
 		save_now(sessions);
 
-	drop_source(&sessions->look);
+	nbh_source_drop(&sessions->look);
 	g_hash_table_unref(sessions->table);
 	g_free(sessions);
 }

@@ -5,6 +5,7 @@
 #include "base/atomicfile.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "loop/source.h"
 
 #include <errno.h>
 #include <string.h>
@@ -113,7 +114,6 @@ static gboolean on_timer(gpointer owner)
 {
 	NbhPublish *publish = owner;
 
-	g_source_set_ready_time(publish->timer, -1);
 	publish->armed = FALSE;
 
 	if (publish->dirty && !publish->held)
@@ -121,14 +121,6 @@ static gboolean on_timer(gpointer owner)
 
 	return G_SOURCE_CONTINUE;
 }
-
-static gboolean dispatch_timer(GSource *source, GSourceFunc callback, gpointer owner)
-{
-	(void)source;
-	return callback(owner);
-}
-
-static GSourceFuncs timer_funcs = { .dispatch = dispatch_timer };
 
 NbhPublish *nbh_publish_new(int dirfd, guint64 last_generation, const NbhPublishEvents *events, gpointer owner)
 {
@@ -139,9 +131,7 @@ NbhPublish *nbh_publish_new(int dirfd, guint64 last_generation, const NbhPublish
 	publish->events = *events;
 	publish->owner = owner;
 	publish->held = TRUE;
-	publish->timer = g_source_new(&timer_funcs, sizeof(GSource));
-	g_source_set_callback(publish->timer, on_timer, publish, NULL);
-	g_source_attach(publish->timer, NULL);
+	publish->timer = nbh_source_new_timer(on_timer, publish);
 	return publish;
 }
 
@@ -150,8 +140,7 @@ void nbh_publish_free(NbhPublish *publish)
 	if (!publish)
 		return;
 
-	g_source_destroy(publish->timer);
-	g_source_unref(publish->timer);
+	nbh_source_drop(&publish->timer);
 	free(publish->last);
 	g_free(publish);
 }

@@ -1,0 +1,2 @@
+noinst_HEADERS += %D%/source.h
+EXTRA_DIST += %D%/README.md
