@@ -3,6 +3,7 @@
 #include "app/dirwatch.h"
 
 #include "base/ending.h"
+#include "loop/source.h"
 
 #include <errno.h>
 #include <string.h>
@@ -108,10 +109,7 @@ void nbh_dirwatch_free(NbhDirwatch *watch)
 	if (!watch)
 		return;
 
-	if (watch->source) {
-		g_source_destroy(watch->source);
-		g_source_unref(watch->source);
-	}
+	nbh_source_drop(&watch->source);
 
 	if (watch->fd >= 0)
 		close(watch->fd);

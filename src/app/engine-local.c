@@ -107,7 +107,7 @@ static gboolean on_status_timer(gpointer owner)
 {
 	Engine *engine = owner;
 
-	nbh_engine_drop(&engine->status_timer);
+	nbh_source_drop(&engine->status_timer);
 
 	if (engine->status_unwritten)
 		nbh_engine_enter_dir_again(engine);

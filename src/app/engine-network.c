@@ -142,7 +142,7 @@ static gboolean on_trim(gpointer owner)
 {
 	Engine *engine = owner;
 
-	nbh_engine_drop(&engine->trim_timer);
+	nbh_source_drop(&engine->trim_timer);
 	(void)malloc_trim(0);
 	return G_SOURCE_REMOVE;
 }
@@ -179,7 +179,7 @@ void nbh_engine_apply_map(Engine *engine, NbhNetmap *map)
 
 void nbh_engine_forget_held(Engine *engine)
 {
-	nbh_engine_drop(&engine->held_timer);
+	nbh_source_drop(&engine->held_timer);
 	engine->held_peer_config = FALSE;
 	g_clear_pointer(&engine->held_map, nbh_netmap_unref);
 }

@@ -19,6 +19,7 @@
 #include "core/allowance.h"
 #include "core/backoff.h"
 #include "ice/ice.h"
+#include "loop/source.h"
 #include "mgmt/mgmt.h"
 #include "net/netmon.h"
 #include "net/resolver.h"
@@ -83,7 +84,6 @@ typedef struct {
 
 void nbh_engine_set_text(char **text, const char *value); /* NULL: "" */
 GSource *nbh_engine_once(guint delay_ms, GSourceFunc fn, Engine *engine);
-void nbh_engine_drop(GSource **source);
 
 /* engine-local.c; owner is the Engine. */
 void nbh_engine_status_changed(gpointer owner);

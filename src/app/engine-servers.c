@@ -7,7 +7,6 @@
 #include "app/dialing.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "loop/source.h"
 
 #define LEAVE_MS 500 /* for one message to each peer that had a path */
 
@@ -340,14 +339,14 @@ static void leave_management(Engine *engine)
 	nbh_mgmt_grpc.free(engine->mgmt);
 	engine->mgmt = NULL;
 	nbh_engine_forget_held(engine);
-	nbh_engine_drop(&engine->trim_timer);
+	nbh_source_drop(&engine->trim_timer);
 	nbh_refusals_clear(&engine->refusals);
 	engine->mgmt_up = engine->signal_up = FALSE;
 }
 
 void nbh_engine_disconnect(Engine *engine)
 {
-	nbh_engine_drop(&engine->leave_timer);
+	nbh_source_drop(&engine->leave_timer);
 	leave_management(engine);
 	nbh_peers_set_signal(engine->peers, &nbh_signal_grpc, NULL);
 	nbh_signal_grpc.free(engine->signal);
@@ -364,7 +363,7 @@ static gboolean on_left(gpointer owner)
 void nbh_engine_leave(Engine *engine)
 {
 	leave_management(engine);
-	nbh_engine_drop(&engine->leave_timer);
+	nbh_source_drop(&engine->leave_timer);
 	engine->leave_timer = nbh_engine_once(LEAVE_MS, on_left, engine);
 }
 

@@ -35,20 +35,11 @@ GSource *nbh_engine_once(guint delay_ms, GSourceFunc fn, Engine *engine)
 	return source;
 }
 
-void nbh_engine_drop(GSource **source)
-{
-	if (!*source)
-		return;
-
-	g_source_destroy(*source);
-	g_clear_pointer(source, g_source_unref);
-}
-
 /* ---- ice ------------------------------------------------------------------------------------- */
 
 static void release_publishing(Engine *engine)
 {
-	nbh_engine_drop(&engine->grace_timer);
+	nbh_source_drop(&engine->grace_timer);
 	nbh_peers_ice_ready(engine->peers);
 	nbh_publish_release(engine->publish);
 }
@@ -469,17 +460,17 @@ static void start(Engine *engine)
 
 static void stop(Engine *engine)
 {
-	nbh_engine_drop(&engine->grace_timer);
-	nbh_engine_drop(&engine->stun_timer);
+	nbh_source_drop(&engine->grace_timer);
+	nbh_source_drop(&engine->stun_timer);
 
 	if (engine->login_timer) {
 		nbh_engine_disconnect(engine);
 		nbh_engine_write_status(engine);
 	}
 
-	nbh_engine_drop(&engine->login_timer);
-	nbh_engine_drop(&engine->status_timer);
-	nbh_engine_drop(&engine->trim_timer);
+	nbh_source_drop(&engine->login_timer);
+	nbh_source_drop(&engine->status_timer);
+	nbh_source_drop(&engine->trim_timer);
 	nbh_resolver_uninstall(engine->resolver);
 	nbh_cache_free(engine->cache);
 	nbh_publish_free(engine->publish);

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mono.h"
 #include "hub/throttle.h"
+#include "loop/source.h"
 #include "net/grpc.h"
 #include "wire/mgmtmsg.h"
 
@@ -441,15 +442,6 @@ const NbhHubMethod nbh_mgmt_methods[] = {
 	{ .path = NULL },
 };
 
-static void clear_source(GSource **source)
-{
-	if (!*source)
-		return;
-	g_source_destroy(*source);
-	g_source_unref(*source);
-	*source = NULL;
-}
-
 /* TRUE: the round is through. */
 static gboolean run_round(NbhMgmtService *service)
 {
@@ -487,7 +479,7 @@ static gboolean on_window(gpointer data)
 {
 	NbhMgmtService *service = data;
 
-	clear_source(&service->window);
+	nbh_source_drop(&service->window);
 	if (is_anyone_behind(service))
 		nbh_mgmt_service_changed(service);
 	return G_SOURCE_REMOVE;
@@ -500,7 +492,7 @@ static gboolean on_round(gpointer data)
 
 	if (!run_round(service))
 		return G_SOURCE_CONTINUE;
-	clear_source(&service->round);
+	nbh_source_drop(&service->round);
 	window_ms = WINDOW_MIN_MS + nbh_registry_peers(service->registry)->len * WINDOW_PER_PEER_MS;
 	service->window = g_timeout_source_new(MIN(window_ms, WINDOW_MAX_MS));
 	g_source_set_callback(service->window, on_window, service, NULL);
@@ -550,8 +542,8 @@ void nbh_mgmt_service_free(NbhMgmtService *service)
 {
 	if (!service)
 		return;
-	clear_source(&service->round);
-	clear_source(&service->window);
+	nbh_source_drop(&service->round);
+	nbh_source_drop(&service->window);
 	nbh_throttle_free(service->refusals);
 	g_hash_table_unref(service->sessions);
 	nbh_key_wipe(&service->own_private);

@@ -3,6 +3,7 @@
 #include "ice/ice-fake.h"
 
 #include "ice/proto.h"
+#include "loop/source.h"
 
 #include <string.h>
 
@@ -94,10 +95,8 @@ static gboolean on_idle(gpointer data)
 	NbhIce *ice = data;
 	g_autofree NbhIceMessage *m = g_queue_pop_head(&ice->queue);
 
-	if (g_queue_is_empty(&ice->queue)) {
-		g_source_destroy(ice->idle);
-		g_clear_pointer(&ice->idle, g_source_unref);
-	}
+	if (g_queue_is_empty(&ice->queue))
+		nbh_source_drop(&ice->idle);
 
 	deliver(ice, m);
 	return G_SOURCE_CONTINUE;
@@ -318,10 +317,7 @@ static void fake_free(NbhIce *ice)
 	if (ice->freed)
 		*ice->freed = TRUE;
 
-	if (ice->idle)
-		g_source_destroy(ice->idle);
-
-	g_clear_pointer(&ice->idle, g_source_unref);
+	nbh_source_drop(&ice->idle);
 	g_queue_clear_full(&ice->queue, g_free);
 	g_ptr_array_remove(fakes, ice);
 	g_free(ice);

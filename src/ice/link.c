@@ -2,6 +2,8 @@
 
 #include "ice/link.h"
 
+#include "loop/source.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,14 +24,6 @@ struct _NbhIceLink {
 	const char *broken_why;             /* static text */
 };
 
-static void drop_source(GSource **source)
-{
-	if (*source) {
-		g_source_destroy(*source);
-		g_clear_pointer(source, g_source_unref);
-	}
-}
-
 static void attach(GSource **keep, GSource *source, GSourceFunc func, NbhIceLink *link)
 {
 	g_source_set_callback(source, func, link, NULL);
@@ -48,10 +42,10 @@ static void unref(NbhIceLink *link)
 
 static void stop(NbhIceLink *link)
 {
-	drop_source(&link->in);
-	drop_source(&link->out);
-	drop_source(&link->stall);
-	drop_source(&link->broken);
+	nbh_source_drop(&link->in);
+	nbh_source_drop(&link->out);
+	nbh_source_drop(&link->stall);
+	nbh_source_drop(&link->broken);
 	g_queue_clear_full(&link->queue, (GDestroyNotify)g_bytes_unref);
 }
 
@@ -80,9 +74,9 @@ static void break_later(NbhIceLink *link, const char *why)
 	if (link->broken)
 		return;
 
-	drop_source(&link->in);
-	drop_source(&link->out);
-	drop_source(&link->stall);
+	nbh_source_drop(&link->in);
+	nbh_source_drop(&link->out);
+	nbh_source_drop(&link->stall);
 	g_queue_clear_full(&link->queue, (GDestroyNotify)g_bytes_unref);
 	link->broken_why = why;
 	attach(&link->broken, g_idle_source_new(), on_broken, link);
@@ -92,7 +86,7 @@ static gboolean on_stall(gpointer data)
 {
 	NbhIceLink *link = data;
 
-	drop_source(&link->stall);
+	nbh_source_drop(&link->stall);
 	break_later(link, "the other end does not read");
 	return G_SOURCE_REMOVE;
 }
@@ -126,10 +120,10 @@ static gboolean flush(int fd, GIOCondition condition, gpointer data)
 	}
 
 	if (progress || g_queue_is_empty(&link->queue))
-		drop_source(&link->stall);
+		nbh_source_drop(&link->stall);
 
 	if (g_queue_is_empty(&link->queue)) {
-		drop_source(&link->out);
+		nbh_source_drop(&link->out);
 		return G_SOURCE_CONTINUE;
 	}
 

@@ -2,6 +2,7 @@
 
 #include "ice/query.h"
 
+#include "loop/source.h"
 #include "wire/stun.h"
 
 #include <string.h>
@@ -28,8 +29,7 @@ static void query_free(gpointer data)
 {
 	Query *query = data;
 
-	g_source_destroy(query->timer);
-	g_source_unref(query->timer);
+	nbh_source_drop(&query->timer);
 	g_free(query);
 }
 

@@ -14,6 +14,7 @@
 #include "net/h2srv-private.h"
 
 #include "base/limits.h"
+#include "loop/source.h"
 
 #include <string.h>
 
@@ -26,15 +27,6 @@
 #define READS_PER_TURN 16              /* then other connections get their turn */
 #define TURN_USEC 5000                 /* or after this time */
 #define OUT_FILL_BYTES (32 * 1024)     /* frames made ahead of the socket */
-
-static void clear_source(GSource **source)
-{
-	if (!*source)
-		return;
-	g_source_destroy(*source);
-	g_source_unref(*source);
-	*source = NULL;
-}
 
 static GSource *add_idle(GSourceFunc func, gpointer data)
 {
@@ -92,7 +84,7 @@ static gboolean on_closing(gpointer data)
 {
 	NbhH2srv *conn = data;
 
-	clear_source(&conn->closing);
+	nbh_source_drop(&conn->closing);
 	enter(conn);
 	end_calls(conn);
 	if (!conn->freed)
@@ -107,11 +99,11 @@ static void die(NbhH2srv *conn)
 	if (conn->dead || conn->freed)
 		return;
 	conn->dead = TRUE;
-	clear_source(&conn->flush);
-	clear_source(&conn->again);
-	clear_source(&conn->ping);
-	clear_source(&conn->pong);
-	clear_source(&conn->end);
+	nbh_source_drop(&conn->flush);
+	nbh_source_drop(&conn->again);
+	nbh_source_drop(&conn->ping);
+	nbh_source_drop(&conn->pong);
+	nbh_source_drop(&conn->end);
 	/* At once: unread bytes would wake the loop until the owner frees us. */
 	g_clear_pointer(&conn->stream, nbh_stream_free);
 	conn->closing = add_idle(on_closing, conn);
@@ -172,7 +164,7 @@ static gboolean on_flush(gpointer data)
 {
 	NbhH2srv *conn = data;
 
-	clear_source(&conn->flush);
+	nbh_source_drop(&conn->flush);
 	enter(conn);
 	pump(conn);
 	leave(conn);
@@ -233,7 +225,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	NbhH2srvCall *call = find_call(session, frame->hd.stream_id);
 
 	conn->heard = TRUE;
-	clear_source(&conn->pong); /* whatever arrived: it lives */
+	nbh_source_drop(&conn->pong); /* whatever arrived: it lives */
 	if (frame->hd.type == NGHTTP2_DATA) /* on_begin_frame() does not see these */
 		(void)nbh_h2guard_received(&conn->guard, &frame->hd, g_get_monotonic_time());
 	if (!call || conn->freed)
@@ -388,7 +380,7 @@ static gboolean on_again(gpointer data)
 {
 	NbhH2srv *conn = data;
 
-	clear_source(&conn->again);
+	nbh_source_drop(&conn->again);
 	if (read_input(conn))
 		conn->again = add_idle(on_again, conn);
 	return G_SOURCE_REMOVE;
@@ -437,7 +429,7 @@ static gboolean on_no_pong(gpointer data)
 {
 	NbhH2srv *conn = data;
 
-	clear_source(&conn->pong);
+	nbh_source_drop(&conn->pong);
 	die(conn);
 	return G_SOURCE_REMOVE;
 }
@@ -475,7 +467,7 @@ static gboolean on_no_end(gpointer data)
 {
 	NbhH2srv *conn = data;
 
-	clear_source(&conn->end);
+	nbh_source_drop(&conn->end);
 	die(conn);
 	return G_SOURCE_REMOVE;
 }
@@ -580,12 +572,12 @@ void nbh_h2srv_free(NbhH2srv *conn)
 		return;
 	enter(conn);
 	conn->freed = TRUE;
-	clear_source(&conn->flush);
-	clear_source(&conn->closing);
-	clear_source(&conn->again);
-	clear_source(&conn->ping);
-	clear_source(&conn->pong);
-	clear_source(&conn->end);
+	nbh_source_drop(&conn->flush);
+	nbh_source_drop(&conn->closing);
+	nbh_source_drop(&conn->again);
+	nbh_source_drop(&conn->ping);
+	nbh_source_drop(&conn->pong);
+	nbh_source_drop(&conn->end);
 	end_calls(conn);
 	leave(conn);
 }

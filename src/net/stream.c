@@ -3,6 +3,7 @@
 #include "net/stream.h"
 
 #include "base/limits.h"
+#include "loop/source.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -78,15 +79,6 @@ static void clear_source_id(guint *id)
 	*id = 0;
 }
 
-static void drop_watch(NbhStream *stream)
-{
-	if (!stream->watch)
-		return;
-	g_source_destroy(stream->watch);
-	g_source_unref(stream->watch);
-	stream->watch = NULL;
-}
-
 static gboolean on_closed_idle(gpointer data)
 {
 	NbhStream *stream = data;
@@ -105,7 +97,7 @@ static void stream_close(NbhStream *stream, char *error)
 	}
 	stream->is_closed = TRUE;
 	stream->error = error;
-	drop_watch(stream);
+	nbh_source_drop(&stream->watch);
 	clear_source_id(&stream->deadline_id);
 	clear_source_id(&stream->up_id);
 	clear_source_id(&stream->again_id);
@@ -631,7 +623,7 @@ void nbh_stream_hold(NbhStream *stream, gboolean hold)
 	stream->is_held = hold;
 	if (hold) {
 		/* Not only other conditions: a hang-up would wake the loop all the time. */
-		drop_watch(stream);
+		nbh_source_drop(&stream->watch);
 		clear_source_id(&stream->again_id);
 		return;
 	}
@@ -689,7 +681,7 @@ void nbh_stream_free(NbhStream *stream)
 	if (!stream)
 		return;
 	stream->is_freed = TRUE;
-	drop_watch(stream);
+	nbh_source_drop(&stream->watch);
 	clear_source_id(&stream->deadline_id);
 	clear_source_id(&stream->up_id);
 	clear_source_id(&stream->again_id);

@@ -2,6 +2,8 @@
 
 #include "path/loopback.h"
 
+#include "loop/source.h"
+
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -160,8 +162,7 @@ void nbh_loopback_free(NbhLoopback *loopback)
 	if (!loopback)
 		return;
 
-	g_source_destroy(loopback->source);
-	g_source_unref(loopback->source);
+	nbh_source_drop(&loopback->source);
 	g_hash_table_unref(loopback->by_index);
 	g_hash_table_unref(loopback->by_key);
 	close(loopback->fd);
