@@ -20,8 +20,8 @@ nbh_mono wg_report_next(const struct wg_report *report)
 	return report->next;
 }
 
-bool wg_report_differs(const struct nbh_wgstatus *then, const struct nbh_wgstatus *now,
-                       bool bytes_due)
+/* Is a file with "now" worth writing over "then"? bytes_due: bytes alone are. */
+static bool is_news(const struct nbh_wgstatus *then, const struct nbh_wgstatus *now, bool bytes_due)
 {
 	if (strcmp(then->backend, now->backend) != 0 || strcmp(then->interface, now->interface) != 0 ||
 	    strcmp(then->error, now->error) != 0 || strcmp(then->error_code, now->error_code) != 0 ||
@@ -87,7 +87,7 @@ static bool is_due(const struct wg_report *report, const struct nbh_wgstatus *st
 {
 	bool bytes_due = nbh_mono_diff_ms(now, report->written_at) >= WG_REPORT_BYTES_MS;
 
-	return !report->is_written || wg_report_differs(&report->written, status, bytes_due);
+	return !report->is_written || is_news(&report->written, status, bytes_due);
 }
 
 /* A first handshake, when it comes, is news that somebody waits for. */

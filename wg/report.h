@@ -34,14 +34,11 @@ nbh_mono wg_report_next(const struct wg_report *report);
 
 /*
  * One look: dev (NULL: could not be read; the peers written last stay) and head (everything but
- * peers; its listen_port, if not 0, is the refused one and goes before that of dev). Writes into wg_dirfd if it is worth it; a failed write is tried again at the next look.
+ * peers; its listen_port, if not 0, is the refused one and goes before that of dev). Writes into
+ * wg_dirfd if it is worth it; a failed write is tried again at the next look.
  */
 int wg_report_update(struct wg_report *report, int wg_dirfd, const struct nbh_wgstatus *head,
                      const struct wg_dev *dev, int64_t unix_ms, nbh_mono now, struct nbh_why *why);
-
-/* Is a file with "now" worth writing over "then"? bytes_due: bytes alone are. */
-bool wg_report_differs(const struct nbh_wgstatus *then, const struct nbh_wgstatus *now,
-                       bool bytes_due);
 
 void wg_report_clear(struct wg_report *report);
 

@@ -23,8 +23,7 @@ struct _NbhIce {
 	GQueue queue;         /* NbhIceMessage, owned */
 	GSource *idle;        /* owned; while the queue holds something */
 	gboolean *freed;      /* set while an event is delivered */
-	gboolean up, blocked;
-	guint16 port;
+	gboolean up;
 	struct nbh_endpoint mapped, forwarded_to;
 	struct nbh_prefix overlay[2]; /* family 0: none */
 	guint n_forwards;
@@ -167,12 +166,12 @@ static FakeSession *find_far(NbhIce *ice, const FakeSession *session)
 
 static void try_select(NbhIce *ice, FakeSession *session)
 {
-	if (!may_select(session) || ice->blocked)
+	if (!may_select(session))
 		return;
 
 	for (guint i = 0; i < fakes->len; i++) {
 		NbhIce *other = g_ptr_array_index(fakes, i);
-		FakeSession *far = other->blocked ? NULL : find_far(other, session);
+		FakeSession *far = find_far(other, session);
 
 		if (!far)
 			continue;
@@ -215,7 +214,8 @@ static NbhIce *fake_open(const char *dir, const NbhIceEvents *events, gpointer o
 
 static void fake_set_port(NbhIce *ice, guint16 port)
 {
-	ice->port = port;
+	(void)ice;
+	(void)port;
 }
 
 static void fake_set_overlay(NbhIce *ice, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
@@ -335,18 +335,6 @@ void nbh_ice_fake_set_mapped(NbhIce *ice, const struct nbh_endpoint *mapped)
 	ice->mapped = mapped ? *mapped : none;
 }
 
-void nbh_ice_fake_set_blocked(NbhIce *ice, gboolean is_blocked)
-{
-	GHashTableIter iter;
-	gpointer value;
-
-	ice->blocked = is_blocked;
-	g_hash_table_iter_init(&iter, ice->sessions);
-
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		try_select(ice, value);
-}
-
 void nbh_ice_fake_fail(NbhIce *ice, const struct nbh_key *peer)
 {
 	if (find(ice, peer))
@@ -395,11 +383,6 @@ guint nbh_ice_fake_n_candidates(NbhIce *ice, const struct nbh_key *peer)
 	FakeSession *session = find(ice, peer);
 
 	return session ? (guint)session->candidates.n : 0;
-}
-
-guint16 nbh_ice_fake_port(NbhIce *ice)
-{
-	return ice->port;
 }
 
 guint nbh_ice_fake_n_forwards(NbhIce *ice, struct nbh_endpoint *ret_to)

@@ -12,9 +12,6 @@
 /* What a STUN query is answered with; NULL: nobody answers (at once, not after 9 s). */
 void nbh_ice_fake_set_mapped(NbhIce *ice, const struct nbh_endpoint *mapped);
 
-/* No new pair comes about while blocked. */
-void nbh_ice_fake_set_blocked(NbhIce *ice, gboolean is_blocked);
-
 /* Events of one session; nothing if it is not open. lose: also forgets the selection. */
 void nbh_ice_fake_fail(NbhIce *ice, const struct nbh_key *peer);
 void nbh_ice_fake_lose(NbhIce *ice, const struct nbh_key *peer);
@@ -26,7 +23,6 @@ void nbh_ice_fake_up(NbhIce *ice);
 /* NULL if there is none; valid until the next call. */
 const NbhIceSession *nbh_ice_fake_session(NbhIce *ice, const struct nbh_key *peer);
 guint nbh_ice_fake_n_candidates(NbhIce *ice, const struct nbh_key *peer);
-guint16 nbh_ice_fake_port(NbhIce *ice);
 /* Number of forwards so far; ret_to: where the last one went. */
 guint nbh_ice_fake_n_forwards(NbhIce *ice, struct nbh_endpoint *ret_to);
 

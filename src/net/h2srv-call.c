@@ -281,11 +281,6 @@ void nbh_h2srv_call_on_half_close(NbhH2srvCall *call)
 		conn->events->on_half_close(call, conn->owner);
 }
 
-NbhH2srv *nbh_h2srv_call_conn(NbhH2srvCall *call)
-{
-	return call->conn;
-}
-
 const char *nbh_h2srv_call_header(NbhH2srvCall *call, const char *name)
 {
 	for (guint i = 0; i + 1 < call->headers->len; i += 2)

@@ -535,11 +535,6 @@ NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first,
 	return conn;
 }
 
-NbhStream *nbh_h2srv_stream(NbhH2srv *conn)
-{
-	return conn->stream;
-}
-
 const char *nbh_h2srv_abuse(NbhH2srv *conn)
 {
 	return conn->abuse;

@@ -25,7 +25,6 @@ typedef struct {
 
 /* first: bytes already read from the stream (the preface). Takes the stream. */
 NbhH2srv *nbh_h2srv_new(NbhStream *stream, const guint8 *first, gsize n_first, const NbhH2srvEvents *events, gpointer owner);
-NbhStream *nbh_h2srv_stream(NbhH2srv *conn); /* NULL when the connection is over */
 /* In on_closed: what the client did wrong, in words ("too many PING frames"); NULL: nothing. */
 const char *nbh_h2srv_abuse(NbhH2srv *conn);
 gboolean nbh_h2srv_has_open_call(NbhH2srv *conn); /* FALSE: all that is left of them is for the client to take */
@@ -33,7 +32,6 @@ gboolean nbh_h2srv_has_open_call(NbhH2srv *conn); /* FALSE: all that is left of 
 void nbh_h2srv_shutdown(NbhH2srv *conn);
 void nbh_h2srv_free(NbhH2srv *conn); /* NULL is fine; on_gone for every call, no on_closed */
 
-NbhH2srv *nbh_h2srv_call_conn(NbhH2srvCall *call);
 const char *nbh_h2srv_call_header(NbhH2srvCall *call, const char *name);
 void nbh_h2srv_call_set_data(NbhH2srvCall *call, gpointer data);
 gpointer nbh_h2srv_call_data(NbhH2srvCall *call);
