@@ -18,14 +18,20 @@ static void on_signal_message(NbhSignal *signal, const struct nbh_key *from, con
 	nbh_peers_message(((Engine *)owner)->peers, from, message);
 }
 
+/* If Login waits for its next attempt: now. */
+static void end_login_wait(Engine *engine)
+{
+	if (g_source_get_ready_time(engine->login_timer) != -1)
+		g_source_set_ready_time(engine->login_timer, 0);
+}
+
 /* If it waits; an attempt that is under way is not begun anew. */
 static void retry_management(Engine *engine)
 {
 	if (engine->mgmt)
 		nbh_mgmt_grpc.retry_now(engine->mgmt);
 
-	if (g_source_get_ready_time(engine->login_timer) != -1)
-		g_source_set_ready_time(engine->login_timer, 0);
+	end_login_wait(engine);
 }
 
 static void on_signal_link(NbhSignal *signal, gboolean up, const char *why, gpointer owner)
@@ -271,8 +277,7 @@ void nbh_engine_try_management(Engine *engine)
 	if (engine->mgmt)
 		nbh_mgmt_grpc.network_changed(engine->mgmt);
 
-	if (g_source_get_ready_time(engine->login_timer) != -1)
-		g_source_set_ready_time(engine->login_timer, 0);
+	end_login_wait(engine);
 }
 
 static gboolean on_login_timer(gpointer owner)
