@@ -2,7 +2,7 @@
  * The loop of netbird-wg. A turn is always the same, whatever woke us (level-triggered): read the
  * files, let policy judge, make the system so, look at it, report. Woken by: a change in DIR, a
  * signal, the report's timer, the 60 s that make up for everything nobody tells us, and a growing
- * delay after a failure.
+ * delay after a failure. An address that the host lost is no turn: only wireguard-go has to hear of it.
  */
 #include "config.h"
 

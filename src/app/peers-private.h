@@ -63,7 +63,6 @@ struct _NbhPeers {
 	NbhSignal *signal; /* borrowed */
 };
 
-
 Peer *nbh_peers_find(NbhPeers *peers, const struct nbh_key *key);
 /* Makes the loop come back at that time, if it would not come earlier. */
 void nbh_peers_wake_at(NbhPeers *peers, nbh_mono at);

@@ -82,8 +82,10 @@ gboolean nbh_peers_knows(NbhPeers *peers, const struct nbh_key *key);
 gboolean nbh_peers_unconnected(NbhPeers *peers); /* somebody has no direct path and is not idle */
 const NbhPath *nbh_peers_path(NbhPeers *peers, const struct nbh_key *key); /* NULL: none */
 void nbh_peers_each(NbhPeers *peers, void (*fn)(const NbhPeerView *view, gpointer data), gpointer data);
-/* down: sessions closed, the map forgotten. A new one starts everybody anew. */
-/* We leave: those that still have a path to us are told (GO_IDLE); the Sends are on their way afterwards. */
+/*
+ * down: sessions closed, the map forgotten. A new one starts everybody anew. Those that still have a
+ * path to us are told (GO_IDLE); the Sends are on their way afterwards.
+ */
 void nbh_peers_stop_all(NbhPeers *peers);
 
 #endif

@@ -56,7 +56,7 @@ typedef struct {
 	GBytes *ssh_key, *meta; /* may be NULL */
 } NbhRegistration;
 
-/* Makes the database if there is none. dir exists already: nbh_datadir_open(). */
+/* Makes the database if there is none. dir exists already: nbh_datadir_prepare(). */
 NbhStore *nbh_store_open(const char *dir, GError **error);
 void nbh_store_close(NbhStore *store); /* NULL is fine */
 void nbh_store_checkpoint(NbhStore *store);

@@ -8,8 +8,8 @@
  *
  *   in   requests go by the ufrag in front of ':' in USERNAME, answers by transaction id; both must
  *        carry a MESSAGE-INTEGRITY made with the session's password, anything else is dropped here
- *        and unanswered. A session is heard from NBH_ICE_SOURCES_MAX addresses. Trimmed behind FINGERPRINT; only the first answer of a transaction passes
- *        (interop.md rules 1 and 4).
+ *        and unanswered. A session is heard from NBH_ICE_SOURCES_MAX addresses. Trimmed behind
+ *        FINGERPRINT; only the first answer of a transaction passes (interop.md rules 1 and 4).
  *   out  Binding only. An answer leaves from the address that was asked and echoes 0x8100 (rule 2),
  *        a check from the kernel's natural source.
  *
