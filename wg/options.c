@@ -25,7 +25,7 @@ static const char help[] =
 	"  --ended                for a unit's ExecStopPost=: notes for status how the daemon ended\n"
 	"  --dry-run              print what would be done; needs no privilege\n"
 	"  --wireguard-go PATH    the program for \"userspace\": true\n"
-	"  --debug[=MODULES]      say more; modules: watch, plan, report, wg\n"
+	"  --debug[=MODULES]      say more; module: plan (each operation)\n"
 	"  --help, --version\n"
 	"\n"
 	"Exit codes: 0, 1 failure, 2 usage, 77 permission, 78 configuration.\n";

@@ -19,11 +19,12 @@ static const char *const commands[] = { "run", "login", "up", "down", "status", 
 _Static_assert(G_N_ELEMENTS(commands) == NBH_COMMAND_N, "a name for each command");
 
 static const char help[] =
-	"usage: netbird-helper [run] --config-dir DIR\n"
-	"       netbird-helper login --config-dir DIR --management-url URL\n"
+	"usage: netbird-helper [run] [--config-dir DIR]\n"
+	"       netbird-helper login [--config-dir DIR] --management-url URL\n"
 	"                            [--setup-key-file FILE|-] [--hostname NAME] [--ca-file FILE]\n"
-	"       netbird-helper up|down|logout --config-dir DIR\n"
-	"       netbird-helper status [--json] [--detail] --config-dir DIR\n"
+	"       netbird-helper up [--config-dir DIR] [options of login]\n"
+	"       netbird-helper down|logout [--config-dir DIR]\n"
+	"       netbird-helper status [--json] [--detail] [--config-dir DIR]\n"
 	"       netbird-helper version\n"
 	"\n"
 	"A NetBird-compatible mesh VPN client. Run as root it starts netbird-helper, netbird-ice and\n"
@@ -31,7 +32,7 @@ static const char help[] =
 	"\n"
 	"  run      connect and stay connected (the default)\n"
 	"  login    register with a setup key; writes config.json and private.key\n"
-	"  up       login if needed, undo `down`, then run (or wake the one that runs)\n"
+	"  up       undo `down`, then run; or log in and wake the one that runs\n"
 	"  down     disconnect and remove the interface until `up`\n"
 	"  status   who is connected, how, and why not\n"
 	"  logout   delete this peer at the server, then down\n"
@@ -43,11 +44,14 @@ static const char help[] =
 	"  -n, --hostname NAME          login, up: instead of the system's\n"
 	"      --json                   status: NetBird's JSON\n"
 	"  -d, --detail                 status: everything about each peer\n"
-	"      --debug MODULES          debug messages of: conn,ice,signal,mgmt,map,path,sink,...\n"
+	"      --debug MODULES          debug messages of: ice,mgmt,path,signal,sink,status\n"
 	"  -h, --help                   this text\n"
+	"      --version                as version\n"
 	"\n"
 	"Environment: NB_MANAGEMENT_URL NB_SETUP_KEY NB_SETUP_KEY_FILE NB_HOSTNAME NB_INTERFACE_NAME\n"
-	"NB_WIREGUARD_PORT NB_WG_KERNEL_DISABLED NB_LOG_LEVEL. See netbird-helper(8).\n";
+	"NB_WIREGUARD_PORT NB_WG_KERNEL_DISABLED NB_LOG_LEVEL HTTPS_PROXY NO_PROXY SSL_CERT_FILE\n"
+	"SSL_CERT_DIR. Exit codes: 0, 1 failure, 2 usage, 69 refused by the server, 77 permission,\n"
+	"78 configuration. See netbird-helper(8).\n";
 
 enum { OPT_SETUP_KEY_FILE = 256, OPT_SETUP_KEY, OPT_JSON, OPT_DEBUG, OPT_VERSION, OPT_CA_FILE };
 

@@ -26,7 +26,7 @@ static const char summary[] =
 typedef struct {
 	char *dir, *listen, *public_url, *tls_cert, *tls_key, *dns_domain, *lazy, *log_level, *expires, *name;
 	int stun;
-	gboolean reusable, json;
+	gboolean reusable, json, version;
 	char **rest;
 } Raw;
 
@@ -122,7 +122,7 @@ static gboolean choose_command(const Raw *raw, NbhHubOptions *options, GError **
 	g_autofree char *given = n ? g_strjoinv(" ", raw->rest) : NULL;
 
 	if (n == 0) {
-		options->command = NBH_HUB_SERVE;
+		options->command = raw->version ? NBH_HUB_VERSION : NBH_HUB_SERVE;
 		return TRUE;
 	}
 	if (n == 1 && strcmp(raw->rest[0], "version") == 0) {
@@ -213,6 +213,7 @@ gboolean nbh_hub_options_parse(int argc, char **argv, NbhHubOptions *ret_options
 		  "key create: e.g. 90s, 15m, 24h, 7d, never (" DEFAULT_EXPIRY ")", "TIME" },
 		{ "name", 0, 0, G_OPTION_ARG_STRING, &raw.name, "key create: a note for key list", "TEXT" },
 		{ "json", 0, 0, G_OPTION_ARG_NONE, &raw.json, "key list, peer list: JSON", NULL },
+		{ "version", 0, 0, G_OPTION_ARG_NONE, &raw.version, "As the command version", NULL },
 		{ G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_STRING_ARRAY, &raw.rest, NULL, NULL },
 		{ NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 	};

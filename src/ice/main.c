@@ -27,11 +27,20 @@ typedef struct {
 } Options;
 
 static const char usage[] =
-	"usage: netbird-ice --config-dir DIR [--fwmark N] [--user USER:GROUP] [--debug]\n"
+	"usage: netbird-ice --config-dir DIR [--fwmark N] [--user USER[:GROUP]] [--debug]\n"
+	"       netbird-ice --config-dir DIR --ended\n"
 	"       netbird-ice --version | --help\n"
 	"\n"
 	"Runs the ICE agents of netbird-helper behind WireGuard's UDP port, without any privilege\n"
-	"once it has started. See netbird-ice(8).\n";
+	"once it has started. See netbird-ice(8).\n"
+	"\n"
+	"  --config-dir DIR      it works in DIR/ice\n"
+	"  --fwmark N            of everything that is sent; that of the WireGuard interface\n"
+	"  --user USER[:GROUP]   started by root: what it becomes (netbird-ice, else 61902)\n"
+	"  --debug               say more\n"
+	"  --ended               for a unit's ExecStopPost=: notes for status how the daemon ended\n"
+	"\n"
+	"Exit codes: 0, 1 failure, 2 usage, 75 start it again, 77 permission.\n";
 
 static gboolean parse_number(const char *text, guint64 max, guint64 *ret)
 {

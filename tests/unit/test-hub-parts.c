@@ -214,6 +214,7 @@ static void test_commands(void)
 	} good[] = {
 		{ "hub", NBH_HUB_SERVE, NULL },
 		{ "hub version", NBH_HUB_VERSION, NULL },
+		{ "hub --version", NBH_HUB_VERSION, NULL },
 		{ "hub key create --config-dir d --reusable", NBH_HUB_KEY_CREATE, NULL },
 		{ "hub key list --json", NBH_HUB_KEY_LIST, NULL },
 		{ "hub key revoke 3 --config-dir d", NBH_HUB_KEY_REVOKE, "3" },
