@@ -102,7 +102,7 @@ static const char *why_not_direct(const NbhStatusView *view, const NbhConn *conn
 	}
 
 	if (conn->state == NBH_CONN_CHECKING && failed_before) {
-		g_snprintf(buf, WHY_MAX, "checking again after %u failed attempts (both behind symmetric NATs?)",
+		g_snprintf(buf, WHY_MAX, "checking again after %u failed attempts (a symmetric NAT, or is UDP blocked?)",
 		           conn->attempts);
 		return buf;
 	}

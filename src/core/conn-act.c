@@ -82,7 +82,7 @@ static const struct {
 	[NBH_CONN_UP] = { TRUE, TIMER(CANDIDATES) | TIMER(HOLD) | TIMER(PUBLISH) | TIMER(RENEW) | TIMER(HANDSHAKE), NULL },
 	[NBH_CONN_DEGRADED] = { FALSE, TIMER(OFFER), "the direct path was lost, waiting for the peer's answer" },
 	[NBH_CONN_BACKOFF] = { TRUE, TIMER(OFFER) | TIMER(HOLD),
-	                       "no candidate pair answered (both behind symmetric NATs?)" },
+	                       "no candidate pair answered (a symmetric NAT, or is UDP blocked?)" },
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(state_table) == NBH_CONN_N_STATES);
 
