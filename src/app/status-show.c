@@ -269,7 +269,8 @@ int nbh_status_show(const char *dir, gboolean json, gboolean detail)
 	int r;
 
 	if (dirfd < 0) {
-		fprintf(stderr, "netbird-helper: %s: %s\n", dir, g_strerror(errno));
+		fprintf(stderr, "netbird-helper: %s: %s%s\n", dir, g_strerror(errno),
+		        errno == ENOENT ? "; netbird-helper login makes it, --config-dir names another one" : "");
 		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
 	}
 

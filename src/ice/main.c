@@ -167,7 +167,8 @@ static int parse_options(int argc, char **argv, Options *options)
 	}
 
 	if (!options->config_dir || optind != argc) {
-		fputs(usage, stderr);
+		fprintf(stderr, "netbird-ice: %s\n%s", optind != argc ? "unexpected argument" : "--config-dir is missing",
+		        usage);
 		return EXIT_USAGE;
 	}
 

@@ -229,7 +229,7 @@ static GError *login_error(NbhMgmt *mgmt, int status, const char *message)
 	if (status == NBH_GRPC_PERMISSION_DENIED && !mgmt->setup_key)
 		return g_error_new(NBH_MGMT_ERROR, NBH_MGMT_REFUSED,
 				   "management does not accept this machine (%s); make a setup key there and "
-				   "run netbird-helper login", text);
+				   "run netbird-helper login --setup-key-file FILE", text);
 	/* "invalid request message" is about the box around it. */
 	if (mgmt->setup_key && (status == NBH_GRPC_NOT_FOUND || status == NBH_GRPC_FAILED_PRECONDITION ||
 				(status == NBH_GRPC_PERMISSION_DENIED && strstr(text, "setup key")) ||

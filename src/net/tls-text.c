@@ -120,7 +120,7 @@ char *nbh_tls_text_refused(X509_STORE_CTX *verifying, const char *host)
 				   error == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT)) {
 		g_string_append(text, " was issued by \"");
 		append_common_name(text, X509_get_issuer_name(certificate));
-		g_string_append(text, "\", which this machine does not know; caFile names a CA of your own");
+		g_string_append(text, "\", which this machine does not know; caFile (login --ca-file) names a CA of your own");
 	} else {
 		g_string_append_printf(text, " is refused: %s", X509_verify_cert_error_string(error));
 	}

@@ -155,7 +155,8 @@ static char *check_file(const char *file)
 	char *problem = NULL;
 
 	if (fd < 0)
-		return g_strdup_printf("%s: %s", file, g_strerror(errno));
+		return g_strdup_printf("%s: %s%s", file, g_strerror(errno),
+				       errno == EACCES ? "; the user of this program must be able to read it" : "");
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		problem = g_strdup_printf("%s: not a regular file", file);
 	else if (st.st_size > NBH_TLSFILE_MAX_BYTES)
@@ -462,7 +463,9 @@ static gboolean has_failed(NbhTlsLink *link, int result, NbhTlsProgress *ret_pro
 	case SSL_ERROR_SYSCALL:
 		link->is_broken = TRUE;
 		if (err == ECONNRESET || err == EPIPE)
-			*ret_error = g_strdup(link->is_server ? "reset by the client" : "reset by the server");
+			*ret_error = g_strdup(link->is_server ? "reset by the client" :
+					      link->is_up     ? "reset by the server" :
+								"reset by the server in the TLS handshake; is it http:// there?");
 		else
 			*ret_error = g_strdup(err ? g_strerror(err) : "connection lost");
 		break;

@@ -26,7 +26,7 @@ KINDS = {
     "not-yet": (f"DNS:{NAME}", ("20900101000000Z", "20910101000000Z"), [], NAME,
                 f"is valid only from {DATE}; is this machine's clock right\\?"),
     "unknown-ca": (f"DNS:{NAME}", None, [], NAME,
-                   'was issued by "lab CA", which this machine does not know; caFile names a CA of your own'),
+                   'was issued by "lab CA", which this machine does not know; caFile \\(login --ca-file\\) names a CA of your own'),
     "no-alpn": (f"DNS:{NAME}", None, ["no-alpn"], NAME, "did not choose HTTP/2 \\(ALPN h2\\)"),
     "no-client-certificate": (f"DNS:{NAME}", None, ["client-ca={ca}"], NAME,
                               "wants a client certificate; set clientCertFile and clientKeyFile"),

@@ -378,7 +378,7 @@ static void test_refusals(void)
 		int code;
 		const char *expected; /* part of it */
 	} cases[] = {
-		{ 7, "no peer auth method provided", NULL, NBH_MGMT_REFUSED, "make a setup key there and run netbird-helper login" },
+		{ 7, "no peer auth method provided", NULL, NBH_MGMT_REFUSED, "make a setup key there and run netbird-helper login --setup-key-file FILE" },
 		{ 7, "peer login has expired", NULL, NBH_MGMT_REFUSED, "has expired" },
 		{ 7, "user is blocked", "SECRET-KEY", NBH_MGMT_REFUSED, "user is blocked; ask its administrator" },
 		{ 5, "couldn't add peer: setup key is invalid", "SECRET-KEY", NBH_MGMT_REFUSED,
