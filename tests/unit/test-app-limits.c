@@ -89,7 +89,7 @@ static void test_large_maps(void)
 		engine.peers = nbh_peers_new(&own, 51820, &peers_events, NULL);
 		nbh_engine_apply_map(&engine, map);
 		g_assert_cmpint(engine.trim_timer != NULL, ==, rows[i].trims);
-		nbh_engine_drop(&engine.trim_timer);
+		nbh_source_drop(&engine.trim_timer);
 		nbh_peers_free(engine.peers);
 		nbh_netmap_unref(engine.map);
 	}
