@@ -49,6 +49,13 @@ TESTS += %D%/unit/test-ice-packet %D%/unit/test-ice-port
 %C%_unit_test_ice_port_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
 %C%_unit_test_ice_port_LDADD = $(ICED_LIBS)
 
+# Has sessions.c in itself.
+check_PROGRAMS += %D%/unit/test-ice-sessions
+TESTS += %D%/unit/test-ice-sessions
+%C%_unit_test_ice_sessions_SOURCES = %D%/unit/test-ice-sessions.c
+%C%_unit_test_ice_sessions_CFLAGS = $(AM_CFLAGS) $(GLIB_CFLAGS)
+%C%_unit_test_ice_sessions_LDADD = $(ICED_LIBS)
+
 check_PROGRAMS += %D%/unit/test-ice-isolate
 TESTS += %D%/unit/test-ice-isolate
 %C%_unit_test_ice_isolate_SOURCES = %D%/unit/test-ice-isolate.c

@@ -47,6 +47,7 @@ struct _NbhSessions {
 	GHashTable *table; /* nbh_key -> Session, owned */
 	guint32 n_opens;   /* since LIST */
 	GSource *look;   /* owned; ready when a session may be lost or settle */
+	gint64 looked_usec;
 	GSource *saving; /* owned; NULL while there is nothing to do */
 	gint64 saved_usec;
 	guint n_unsaved; /* failures in a row */
@@ -216,8 +217,8 @@ static void touch(Session *session)
 /* When it has to be looked at again; G_MAXINT64: not by time. */
 static gint64 watch(Session *session, gint64 now)
 {
-	NbhIceMessage m = news_of(session, NBH_ICE_MSG_LOST);
 	gint64 heard = last_heard(session), lost_at = heard + (gint64)session->open.liveness_ms * 1000;
+	NbhIceMessage m;
 	char name[9];
 
 	if (!session->selected || !session->open.liveness_ms)
@@ -226,6 +227,7 @@ static gint64 watch(Session *session, gint64 now)
 	if (now < lost_at)
 		return lost_at;
 
+	m = news_of(session, NBH_ICE_MSG_LOST);
 	session->selected = FALSE;
 	nbh_log(NBH_LOG_NOTICE, MODULE, "lost peer=%s silent_ms=%" G_GINT64_FORMAT,
 	        short_name(&session->open.peer, name), (now - heard) / 1000);
@@ -266,6 +268,7 @@ static gboolean on_look(gpointer data)
 	GHashTableIter iter;
 	gpointer value;
 
+	sessions->looked_usec = now;
 	g_source_set_ready_time(sessions->look, -1); /* nbh_sessions_awake() calls, too */
 	g_hash_table_iter_init(&iter, sessions->table);
 
@@ -292,9 +295,10 @@ static gboolean on_look(gpointer data)
 
 void nbh_sessions_awake(NbhSessions *sessions)
 {
-	gint64 ready = g_source_get_ready_time(sessions->look);
+	gint64 ready = g_source_get_ready_time(sessions->look), now = g_get_monotonic_time();
 
-	if (ready >= 0 && ready < g_get_monotonic_time() + LOOK_EARLY_MS * 1000)
+	/* One peer is silent and thousands are not: each of their packets would look at all of them. */
+	if (ready >= 0 && ready < now + LOOK_EARLY_MS * 1000 && now >= sessions->looked_usec + LOOK_SLACK_MS * 1000)
 		on_look(sessions);
 }
 
