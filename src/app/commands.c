@@ -39,17 +39,19 @@ static int code_of(int r)
 
 static int open_dir(const char *dir, gboolean create, int *ret_dirfd)
 {
+	static const char as_root[] = "; run this as root";
 	int fd;
 
 	if (create && mkdir(dir, 0751) < 0 && errno != EEXIST) {
-		fprintf(stderr, "netbird-helper: cannot make %s: %s\n", dir, g_strerror(errno));
+		fprintf(stderr, "netbird-helper: cannot make %s: %s%s\n", dir, g_strerror(errno),
+		        errno == EACCES ? as_root : "");
 		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
 	}
 
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0) {
-		fprintf(stderr, "netbird-helper: %s: %s\n", dir, g_strerror(errno));
+		fprintf(stderr, "netbird-helper: %s: %s%s\n", dir, g_strerror(errno), errno == EACCES ? as_root : "");
 		return errno == EACCES ? NBH_EXIT_PERMISSION : NBH_EXIT_CONFIG;
 	}
 
