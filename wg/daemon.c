@@ -172,6 +172,10 @@ static bool load(struct wg_daemon *daemon, nbh_mono now)
 		return false;
 	}
 
+	/* Killed, and started again while device.json cannot be used: what is there stays. */
+	if (refusals[WG_FILE_DEVICE].refused && !daemon->wanted.has_device)
+		return false;
+
 	return !refusals[WG_FILE_KEY].refused;
 }
 

@@ -193,6 +193,20 @@ done
 state > "$work/after"
 ok "nothing was lost" cmp "$work/before" "$work/after"
 
+# Killed, and started again while a file cannot be used.
+cp "$work/h/device.json" "$work/device.good"
+for file in device.json peers.json; do
+	stop_wg h KILL
+	head -c 40 "$work/h/$file" | put "$work/h/$file"
+	start_wg h
+	ok "started again: $file is refused" until_true 5 status_has h '.errorCode == "refused" and (.error | startswith("'$file'"))'
+	state > "$work/after"
+	ok "and nothing was lost" cmp "$work/before" "$work/after"
+	put "$work/h/device.json" < "$work/device.good"
+	good_peers | put "$work/h/peers.json"
+	ok "started again: recovered" until_true 5 status_has h '.errorCode == "" and .generation == 1'
+done
+
 # Another program has the port.
 wait_port() { ip netns exec h ss -Hlun "sport = :51900" | grep -q .; }
 ip netns exec h python3 -c 'import socket,time
