@@ -534,7 +534,8 @@ static void say_missing_caps(void)
 		unsigned cap;
 		const char *name;
 	} needed[] = {
-		{ CAP_CHOWN, " CAP_CHOWN" },   { CAP_FOWNER, " CAP_FOWNER" }, { CAP_KILL, " CAP_KILL" },
+		{ CAP_CHOWN, " CAP_CHOWN" },   { CAP_DAC_OVERRIDE, " CAP_DAC_OVERRIDE" },
+		{ CAP_FOWNER, " CAP_FOWNER" }, { CAP_KILL, " CAP_KILL" },
 		{ CAP_SETUID, " CAP_SETUID" }, { CAP_SETGID, " CAP_SETGID" }, { CAP_SETPCAP, " CAP_SETPCAP" },
 		{ CAP_NET_ADMIN, " CAP_NET_ADMIN" }, { CAP_NET_RAW, " CAP_NET_RAW" },
 	};

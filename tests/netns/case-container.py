@@ -98,10 +98,10 @@ def check_nothing(lab, hub):
 def check_too_little(lab):
     """Without docker's defaults: it ends, and says what root lacks."""
     d = Helper(lab.public("d"))
-    d.wrap = CONTAINER + ["--without", "chown", "--without", "setpcap"]
+    d.wrap = CONTAINER + ["--without", "chown", "--without", "dac_override", "--without", "setpcap"]
     d.start("http://203.0.113.1:8080")
     check(d.proc.wait(10) == 77, f"exit code {d.proc.poll()}")
-    check("root lacks CAP_CHOWN CAP_SETPCAP; " in d.proc.log(), "the log names what is missing")
+    check("root lacks CAP_CHOWN CAP_DAC_OVERRIDE CAP_SETPCAP; " in d.proc.log(), "the log names what is missing")
 
 
 def main(lab):
