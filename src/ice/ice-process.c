@@ -298,11 +298,13 @@ static void process_set_port(NbhIce *ice, guint16 port)
 
 static void process_set_overlay(NbhIce *ice, const struct nbh_prefix *v4, const struct nbh_prefix *v6)
 {
-	NbhIceMessage m = { .verb = NBH_ICE_MSG_OVERLAY, .u.overlay = { *v4, *v6 } };
+	const struct nbh_prefix *const given[] = { v4, v6 };
+	NbhIceMessage m = { .verb = NBH_ICE_MSG_OVERLAY };
 
-	for (gsize i = 0; i < G_N_ELEMENTS(m.u.overlay); i++)
-		if (m.u.overlay[i].addr.family)
-			m.u.overlay[i] = nbh_prefix_masked(&m.u.overlay[i]);
+	/* The only address of a network may be an IPv6 one, in the place of the other. */
+	for (gsize i = 0; i < G_N_ELEMENTS(given); i++)
+		if (given[i]->addr.family)
+			m.u.overlay[given[i]->addr.family == AF_INET6] = nbh_prefix_masked(given[i]);
 
 	/* Management repeats it with every map. */
 	if (ice->has_overlay && memcmp(&m.u.overlay, &ice->overlay.u.overlay, sizeof(m.u.overlay)) == 0)

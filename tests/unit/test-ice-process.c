@@ -20,6 +20,7 @@ typedef struct {
 	guint n_ready, n_selected, n_failed, n_lost, n_heard;
 	guint n_downs, n_sessions;
 	guint n_opens, n_closes, n_lists; /* what netbird-ice was told */
+	struct nbh_prefix overlay[2];
 	gboolean keeps_end;               /* it does not come to the end of its listing */
 } Fixture;
 
@@ -37,6 +38,8 @@ static void on_message(NbhIceLink *link, const NbhIceMessage *m, gpointer owner)
 	(void)link;
 	f->n_opens += m->verb == NBH_ICE_MSG_OPEN;
 	f->n_closes += m->verb == NBH_ICE_MSG_CLOSE;
+	if (m->verb == NBH_ICE_MSG_OVERLAY)
+		memcpy(f->overlay, m->u.overlay, sizeof(f->overlay));
 	if (m->verb != NBH_ICE_MSG_LIST)
 		return;
 
@@ -283,12 +286,35 @@ static void test_listing_breaks_off(Fixture *f, gconstpointer data)
 	accept_link(f);
 }
 
+/* By family, not by place: else the line cannot be said, and netbird-ice would not know our network. */
+static void test_overlay(Fixture *f, gconstpointer data)
+{
+	static const struct nbh_prefix none = { .len = 0 };
+	struct nbh_prefix v6, v4;
+
+	(void)data;
+	g_assert_cmpint(nbh_prefix_parse("fd00:1234::5/64", &v6), ==, 0);
+	g_assert_cmpint(nbh_prefix_parse("100.64.1.2/16", &v4), ==, 0);
+	nbh_ice_process.set_overlay(f->ice, &v6, &none);
+	test_run_until(f->overlay[1].len == 64);
+	g_assert_cmpint(f->overlay[1].addr.family, ==, AF_INET6);
+	g_assert_cmpint(f->overlay[1].addr.bytes[15], ==, 0);
+	g_assert_cmpint(f->overlay[0].addr.family, ==, 0);
+	nbh_ice_process.set_overlay(f->ice, &v4, &v6);
+	test_run_until(f->overlay[0].len == 16);
+	g_assert_cmpint(f->overlay[1].len, ==, 64);
+	nbh_ice_process.set_overlay(f->ice, &v4, &none);
+	test_run_until(f->overlay[1].len == 0);
+	g_assert_cmpint(f->overlay[0].len, ==, 16);
+}
+
 int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add("/ice/process/replaced", Fixture, NULL, set_up, test_replaced, tear_down);
 	g_test_add("/ice/process/closed", Fixture, NULL, set_up, test_closed, tear_down);
 	g_test_add("/ice/process/new-link", Fixture, NULL, set_up, test_new_link, tear_down);
+	g_test_add("/ice/process/overlay", Fixture, NULL, set_up, test_overlay, tear_down);
 	g_test_add("/ice/process/listing-breaks-off", Fixture, NULL, set_up, test_listing_breaks_off, tear_down);
 	return g_test_run();
 }
