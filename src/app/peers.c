@@ -251,9 +251,8 @@ void nbh_peers_set_port(NbhPeers *peers, guint16 wg_port)
  */
 static gboolean may_be_path(const NbhPeers *peers, const struct nbh_addr *addr)
 {
-	for (gsize i = 0; i < G_N_ELEMENTS(peers->overlay); i++)
-		if (peers->overlay[i].addr.family && nbh_prefix_contains(&peers->overlay[i], addr))
-			return FALSE;
+	if (nbh_prefixes_contain(peers->overlay, G_N_ELEMENTS(peers->overlay), addr))
+		return FALSE;
 
 	return !nbh_addr_is_unspecified(addr) && !nbh_addr_is_loopback(addr) && !nbh_addr_is_multicast(addr);
 }

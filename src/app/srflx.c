@@ -66,9 +66,8 @@ void nbh_srflx_free(NbhSrflx *srflx)
 /* NULL: it may be a server's, or ours. */
 static const char *unfit(const NbhSrflx *srflx, const struct nbh_addr *addr)
 {
-	for (gsize i = 0; i < G_N_ELEMENTS(srflx->overlay); i++)
-		if (srflx->overlay[i].addr.family && nbh_prefix_contains(&srflx->overlay[i], addr))
-			return "inside our own network";
+	if (nbh_prefixes_contain(srflx->overlay, G_N_ELEMENTS(srflx->overlay), addr))
+		return "inside our own network";
 
 	return nbh_addr_unfit(addr);
 }

@@ -209,28 +209,27 @@ bool nbh_endpoint_is_set(const struct nbh_endpoint *endpoint)
 	return endpoint->addr.family != 0;
 }
 
-static bool same_bits(const struct nbh_addr *a, const struct nbh_addr *b, unsigned n_bits)
-{
-	unsigned whole = n_bits / 8, rest = n_bits % 8;
-	uint8_t mask = (uint8_t)(0xff00u >> rest);
-
-	if (!addr_bits(a) || a->family != b->family || n_bits > addr_bits(a))
-		return false;
-
-	if (memcmp(a->bytes, b->bytes, whole) != 0)
-		return false;
-
-	return rest == 0 || ((a->bytes[whole] ^ b->bytes[whole]) & mask) == 0;
-}
-
 bool nbh_prefix_contains(const struct nbh_prefix *prefix, const struct nbh_addr *addr)
 {
-	return same_bits(&prefix->addr, addr, prefix->len);
+	unsigned whole = prefix->len / 8, rest = prefix->len % 8, bits = addr_bits(&prefix->addr);
+	uint8_t mask = (uint8_t)(0xff00u >> rest);
+
+	if (!bits || prefix->addr.family != addr->family || prefix->len > bits)
+		return false;
+
+	if (memcmp(prefix->addr.bytes, addr->bytes, whole) != 0)
+		return false;
+
+	return rest == 0 || ((prefix->addr.bytes[whole] ^ addr->bytes[whole]) & mask) == 0;
 }
 
-bool nbh_prefix_overlaps(const struct nbh_prefix *a, const struct nbh_prefix *b)
+bool nbh_prefixes_contain(const struct nbh_prefix *prefixes, size_t n, const struct nbh_addr *addr)
 {
-	return same_bits(&a->addr, &b->addr, a->len < b->len ? a->len : b->len);
+	for (size_t i = 0; i < n; i++)
+		if (nbh_prefix_contains(&prefixes[i], addr))
+			return true;
+
+	return false;
 }
 
 struct nbh_prefix nbh_prefix_masked(const struct nbh_prefix *prefix)

@@ -44,7 +44,7 @@ int nbh_prefix_compare(const struct nbh_prefix *a, const struct nbh_prefix *b);
 bool nbh_endpoint_equal(const struct nbh_endpoint *a, const struct nbh_endpoint *b);
 bool nbh_endpoint_is_set(const struct nbh_endpoint *endpoint);
 bool nbh_prefix_contains(const struct nbh_prefix *prefix, const struct nbh_addr *addr);
-bool nbh_prefix_overlaps(const struct nbh_prefix *a, const struct nbh_prefix *b);
+bool nbh_prefixes_contain(const struct nbh_prefix *prefixes, size_t n, const struct nbh_addr *addr); /* family 0: nothing */
 struct nbh_prefix nbh_prefix_masked(const struct nbh_prefix *prefix); /* host bits cleared */
 
 bool nbh_addr_is_unspecified(const struct nbh_addr *addr);

@@ -224,15 +224,6 @@ static void fake_set_overlay(NbhIce *ice, const struct nbh_prefix *v4, const str
 	ice->overlay[1] = *v6;
 }
 
-static gboolean is_in_overlay(const NbhIce *ice, const struct nbh_addr *addr)
-{
-	for (gsize i = 0; i < G_N_ELEMENTS(ice->overlay); i++)
-		if (ice->overlay[i].addr.family && nbh_prefix_contains(&ice->overlay[i], addr))
-			return TRUE;
-
-	return FALSE;
-}
-
 static void fake_session_open(NbhIce *ice, const NbhIceOpen *open)
 {
 	FakeSession *session;
@@ -268,7 +259,7 @@ static void fake_session_candidate(NbhIce *ice, const struct nbh_key *peer, cons
 {
 	FakeSession *session = find(ice, peer);
 
-	if (is_in_overlay(ice, &candidate->endpoint.addr))
+	if (nbh_prefixes_contain(ice->overlay, G_N_ELEMENTS(ice->overlay), &candidate->endpoint.addr))
 		return;
 
 	if (ice->up && session && nbh_candidate_set_add(&session->candidates, candidate))

@@ -71,11 +71,8 @@ gboolean nbh_port_may_send_to(const struct nbh_endpoint *to)
 
 gboolean nbh_port_may_reach(const NbhPort *port, const struct nbh_endpoint *to)
 {
-	for (gsize i = 0; i < G_N_ELEMENTS(port->overlay); i++)
-		if (port->overlay[i].addr.family && nbh_prefix_contains(&port->overlay[i], &to->addr))
-			return FALSE;
-
-	return nbh_port_may_send_to(to);
+	return nbh_port_may_send_to(to) &&
+	       !nbh_prefixes_contain(port->overlay, G_N_ELEMENTS(port->overlay), &to->addr);
 }
 
 /* ---- from the agents to the network -------------------------------------------------------- */

@@ -18,7 +18,8 @@ static void fuzz_prefix(const char *text)
 	fuzz_require(nbh_prefix_parse(nbh_prefix_format(&prefix, buf), &again) == 0);
 	fuzz_require(nbh_prefix_compare(&prefix, &again) == 0);
 	masked = nbh_prefix_masked(&prefix);
-	fuzz_require(nbh_prefix_contains(&masked, &prefix.addr) && nbh_prefix_overlaps(&masked, &prefix));
+	fuzz_require(nbh_prefix_contains(&masked, &prefix.addr) &&
+	             nbh_prefixes_contain(&masked, 1, &prefix.addr));
 }
 
 static void fuzz_endpoint(const char *text)
