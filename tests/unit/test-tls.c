@@ -652,7 +652,7 @@ static void test_garbage(void)
 		{ "", 0, FALSE, 5000, "the server hung up in the TLS handshake" },
 		{ NULL, 0, FALSE, 5000, "reset by the server in the TLS handshake; is it http:// there?" },
 		{ "\x16\3\3\0\x50\2\0", 7, FALSE, 5000, "the server hung up in the TLS handshake" },
-		{ "\x16\3\3\0\x50\2\0", 7, TRUE, 150, "no end of the TLS handshake after 0.15 s" },
+		{ "\x16\3\3\0\x50\2\0", 7, TRUE, 600, "no end of the TLS handshake after 0.6 s" },
 	};
 	Lab lab;
 
