@@ -412,7 +412,8 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
  * Between helpers only one side begins the first handshake. An endpoint with a keepalive makes
  * WireGuard send an initiation, and two that cross undo each other: both sides are then responders
  * and wait 5 s (WireGuard keeps one handshake per peer). So the controlled side waits until the
- * handshake has come, which also told WireGuard the endpoint. With a path already there is a
+ * handshake has come, which also told WireGuard the endpoint, whoever was woken by traffic: a
+ * captured initiation goes out only when none has come. With a path already there is a
  * session, and nothing to wait for. The first time the controlling side makes the peer anew:
  * wireguard-go counts an initiation for waiting traffic that had nowhere to go, and would send the
  * next one 5 s later.
@@ -420,10 +421,11 @@ void nbh_conn_publish_direct(NbhConnStep *s, gboolean new_session)
 void nbh_conn_publish_selection(NbhConnStep *s)
 {
 	NbhConn *conn = s->conn;
-	gboolean is_first = !conn->had_handshake && !conn->had_path && !conn->woken_here;
+	gboolean has_no_session = !conn->had_handshake && !conn->had_path;
+	gboolean is_first = has_no_session && !conn->woken_here;
 
 	conn->is_renewal = FALSE;
-	if (conn->far_is_helper && !conn->controlling && is_first)
+	if (conn->far_is_helper && !conn->controlling && has_no_session)
 		nbh_conn_arm(s, NBH_CONN_TIMER_PUBLISH, PUBLISH_HELPER_MS);
 	else if (conn->far_is_helper || (conn->woken_here && (conn->has_initiation || conn->forwarded)))
 		nbh_conn_publish_direct(s, is_first && conn->path.kind == NBH_PATH_NONE);

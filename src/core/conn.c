@@ -502,6 +502,7 @@ static void on_handshake(NbhConnStep *s)
 	/* What the controlled side of two helpers waits for. */
 	if (conn->far_is_helper && nbh_conn_is_armed(conn, NBH_CONN_TIMER_PUBLISH)) {
 		nbh_conn_disarm(s, NBH_CONN_TIMER_PUBLISH);
+		conn->has_initiation = FALSE; /* it would cross with what the peer has begun */
 		nbh_conn_publish_direct(s, FALSE);
 	}
 

@@ -17,10 +17,13 @@ static void test_publish(void)
 		{ TRUE, TRUE, FIRST, FALSE, TRUE, FALSE },
 		{ TRUE, FALSE, FIRST, TRUE, FALSE, FALSE },
 		{ TRUE, FALSE, ASLEEP, TRUE, FALSE, FALSE },
-		{ TRUE, FALSE, WOKEN, FALSE, FALSE, FALSE },
+		{ TRUE, FALSE, WOKEN, TRUE, FALSE, FALSE },
 		{ TRUE, FALSE, AGAIN, FALSE, FALSE, FALSE },
 		{ TRUE, FALSE, INHERITED, FALSE, FALSE, FALSE },
-		{ TRUE, FALSE, CAPTURED, FALSE, FALSE, TRUE },
+		{ TRUE, FALSE, CAPTURED, TRUE, FALSE, TRUE },
+		{ TRUE, TRUE, ASLEEP, FALSE, FALSE, FALSE },
+		{ TRUE, TRUE, WOKEN, FALSE, FALSE, FALSE },
+		{ TRUE, TRUE, CAPTURED, FALSE, FALSE, TRUE },
 		{ FALSE, TRUE, FIRST, TRUE, TRUE, FALSE },
 		{ FALSE, TRUE, INHERITED, TRUE, TRUE, FALSE },
 		{ FALSE, TRUE, AGAIN, TRUE, TRUE, FALSE },
@@ -80,6 +83,28 @@ static void test_publish(void)
 		rig_give_selected(&rig, "203.0.113.7:51821");
 		g_assert_cmpuint(rig.out.n, ==, 0);
 	}
+}
+
+/* Woken and controlled: the far end begins, and the captured initiation must not cross with its one. */
+static void test_handshake_before_forward(void)
+{
+	Rig rig;
+	NbhConnEvent start = { .type = NBH_CONN_EV_START, .u.start.far_is_helper = TRUE };
+
+	rig_init(&rig, FALSE);
+	rig_step(&rig, &start);
+	rig_connect(&rig, FALSE, "far", 1);
+	rig_give_selected(&rig, "203.0.113.9:9");
+	rig_give(&rig, NBH_CONN_EV_GO_IDLE);
+	rig_give_wake(&rig, TRUE);
+	rig_connect(&rig, FALSE, "far2", 9);
+	rig_give_selected(&rig, "203.0.113.7:51820");
+	g_assert_null(rig_find(&rig, NBH_CONN_DO_FORWARD));
+	rig_pass(&rig, 5);
+	rig_give_handshake(&rig, rig.now);
+	g_assert_cmpuint(rig_count(&rig, NBH_CONN_DO_PUBLISH), ==, 1);
+	g_assert_null(rig_find(&rig, NBH_CONN_DO_FORWARD));
+	g_assert_false(nbh_mono_before(rig.conn.timers[NBH_CONN_TIMER_PUBLISH], NBH_MONO_NEVER));
 }
 
 /* Without lazy connections the peer is not in the far WireGuard before its ICE has connected. */
@@ -271,7 +296,7 @@ static void test_forwarded_in_vain(void)
 	g_assert_cmpuint(rig.out.n, ==, 0);
 }
 
-/* Who begins the handshake by itself at selection, or has a peer that does not, has no use for it. */
+/* Who begins the handshake by itself at selection, or has a helper that does, has no use for it. */
 static void test_heard_elsewhere(void)
 {
 	for (guint i = 0; i < 2; i++) {
@@ -284,6 +309,8 @@ static void test_heard_elsewhere(void)
 		rig_give_heard(&rig, "203.0.113.7:40000");
 		g_assert_cmpuint(rig.out.n, ==, 0);
 		rig_give_selected(&rig, "203.0.113.7:51820");
+		if (i == 1)
+			g_assert_cmpint(rig_fire(&rig, NBH_CONN_TIMER_PUBLISH), ==, 250);
 		g_assert_cmpuint(rig_count(&rig, NBH_CONN_DO_FORWARD), ==, 1);
 	}
 }
@@ -417,6 +444,7 @@ int main(int argc, char **argv)
 {
 	g_test_init(&argc, &argv, NULL);
 	g_test_add_func("/core/conn/publish", test_publish);
+	g_test_add_func("/core/conn/handshake-before-forward", test_handshake_before_forward);
 	g_test_add_func("/core/conn/publish-not-lazy", test_publish_not_lazy);
 	g_test_add_func("/core/conn/renewed", test_renewed_without_handshake);
 	g_test_add_func("/core/conn/late-traffic", test_late_traffic_is_captured);
